@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+#include "base/digest.h"
+
+#include <openssl/evp.h>
+
+#include "base/check.h"
+
+/* One context a thread, made at first use and ended by libcrypto's own thread clean-up; fetching
+ * the algorithm anew for each key would cost more than the hash. */
+static _Thread_local EVP_MD_CTX *thread_ctx;
+static _Thread_local EVP_MD *thread_md;
+
+void digest_make(struct digest *out, const struct str *pieces, size_t count)
+{
+    CHECK(out != NULL);
+    if (thread_ctx == NULL) {
+        thread_md = EVP_MD_fetch(NULL, "SHA256", NULL);
+        CHECK(thread_md != NULL);
+        thread_ctx = EVP_MD_CTX_new();
+        CHECK(thread_ctx != NULL);
+    }
+    int ok = EVP_DigestInit_ex2(thread_ctx, thread_md, NULL);
+    for (size_t i = 0; i < count; i++) {
+        ok &= EVP_DigestUpdate(thread_ctx, pieces[i].ptr, pieces[i].len);
+    }
+    unsigned len = 0;
+    ok &= EVP_DigestFinal_ex(thread_ctx, out->bytes, &len);
+    CHECK(ok == 1);
+    CHECK(len == sizeof out->bytes);
+}

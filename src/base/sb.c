@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+#include "base/sb.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
+                                  "25262728293031323334353637383940414243444546474849"
+                                  "50515253545556575859606162636465666768697071727374"
+                                  "75767778798081828384858687888990919293949596979899";
+
+/* Writes backwards from `end`, at least `min_digits`; returns where the number begins. */
+static char *number_before(char *end, uint64_t value, unsigned min_digits)
+{
+    char *at = end;
+    while (value >= 100) {
+        at -= 2;
+        memcpy(at, digit_pairs + 2 * (value % 100), 2);
+        value /= 100;
+    }
+    if (value >= 10) {
+        at -= 2;
+        memcpy(at, digit_pairs + 2 * value, 2);
+    } else {
+        *--at = (char)('0' + value);
+    }
+    while ((unsigned)(end - at) < min_digits) {
+        *--at = '0';
+    }
+    return at;
+}
+
+void sb_u64(struct sb *sb, uint64_t value)
+{
+    char buf[20];
+    char *at = number_before(buf + sizeof buf, value, 1);
+    sb_add(sb, at, (size_t)(buf + sizeof buf - at));
+}
+
+void sb_hex(struct sb *sb, uint64_t value)
+{
+    char buf[16];
+    char *at = buf + sizeof buf;
+    do {
+        *--at = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    } while (value != 0);
+    sb_add(sb, at, (size_t)(buf + sizeof buf - at));
+}
+
+void sb_seconds(struct sb *sb, uint64_t ns)
+{
+    char buf[28];
+    char *end = buf + sizeof buf;
+    uint64_t us = ns / 1000;
+    char *at = number_before(end, us % 1000000, 6);
+    *--at = '.';
+    at = number_before(at, us / 1000000, 1);
+    sb_add(sb, at, (size_t)(end - at));
+}
+
+void sb_printf(struct sb *sb, const char *fmt, ...)
+{
+    CHECK(sb->len <= sb->cap);
+    if (sb->overflow) {
+        return;
+    }
+    size_t room = sb->cap - sb->len;
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(sb->ptr + sb->len, room, fmt, ap);
+    va_end(ap);
+    CHECK(len >= 0);
+    if ((size_t)len >= room) {
+        /* vsnprintf needs one byte more for its NUL than we do. */
+        sb->overflow = true;
+        return;
+    }
+    sb->len += (size_t)len;
+}
