@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Stream sockets on a loop, edge triggered: registered once, then read and written until the
+ * kernel says EAGAIN.  All calls are made on the home loop; those marked YIELDS from a fiber, and
+ * by one reading and one writing fiber at a time. */
+#ifndef RUN_SOCK_H
+#define RUN_SOCK_H
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "run/run.h"
+
+/* Embedded in its owner; fields are private to run/. */
+struct sock {
+    int fd;
+    bool readable; /* an edge came, or the last read filled its buffer: worth trying */
+    bool writable;
+    bool broken; /* error or hang-up was reported */
+    bool is_unix;
+    struct fiber *reader;
+    struct fiber *writer;
+    struct loop *loop;
+    void (*on_idle)(struct sock *sock, enum rc why);
+    struct timer idle_timer;
+};
+
+/* When a wait ends with RC_TIMEOUT. */
+struct sock_limit {
+    uint64_t deadline_ns; /* absolute; NEVER for none */
+    uint64_t idle_ns;     /* longest wait without a byte moved; NEVER for none */
+};
+
+/* Registers the descriptor with the calling thread's loop and sets O_NONBLOCK, TCP_NODELAY.
+ * The sock owns *take_fd (then -1); on failure too it is closed.  RC_NOSPACE, RC_LIMIT. */
+MUST_USE enum rc sock_open(struct sock *sock, int *take_fd);
+/* Unregisters and closes.  No fiber may wait on it. */
+void sock_close(struct sock *sock);
+/* Closes so that the peer gets a reset (RST) instead of an orderly end: for truncated responses. */
+void sock_abort(struct sock *sock);
+
+/* Reads at least one byte.  RC_EOF, RC_RESET, RC_TIMEOUT, RC_CANCELLED, RC_IO.  Yields. */
+YIELDS MUST_USE enum rc sock_read(struct sock *sock, void *buf, size_t bytes, struct sock_limit lim,
+                                  size_t *got);
+/* As sock_read, without waiting: RC_AGAIN when nothing is there. */
+MUST_USE enum rc sock_read_now(struct sock *sock, void *buf, size_t bytes, size_t *got);
+
+/* Writes all.  *sent (may be NULL) tells how much went, also on failure.  iov is changed.
+ * RC_RESET, RC_TIMEOUT, RC_CANCELLED, RC_IO.  `more`: more bytes follow soon (MSG_MORE).  Yields.
+ */
+YIELDS MUST_USE enum rc sock_writev(struct sock *sock, struct iovec *iov, unsigned iovs,
+                                    struct sock_limit lim, bool more, uint64_t *sent);
+/* Sends `bytes` of a file from `off`, at most chunk_bytes a system call, other fibers run between
+ * two of them.  RC_MALFORMED when the file ends early; otherwise as sock_writev.  Yields. */
+YIELDS MUST_USE enum rc sock_sendfile(struct sock *sock, int file_fd, uint64_t off, uint64_t bytes,
+                                      size_t chunk_bytes, struct sock_limit lim, uint64_t *sent);
+
+/* Without a fiber: calls fn on the loop once there is something to read (RC_OK, also at the end of
+ * the stream), or the deadline has passed (RC_TIMEOUT).  fn may close the sock, free its owner, or
+ * start a fiber.  Not while a fiber waits on it. */
+void sock_idle(struct sock *sock, uint64_t deadline_ns, void (*fn)(struct sock *, enum rc));
+void sock_idle_cancel(struct sock *sock);
+
+/* Half-close of our direction. */
+void sock_shut_write(struct sock *sock);
+
+/* Connects a new socket.  RC_REFUSED, RC_UNREACHABLE, RC_TIMEOUT, RC_CANCELLED, RC_NOFILES,
+ * RC_NOT_FOUND (no such Unix socket), RC_DENIED, RC_IO; *sock is closed then.  Yields. */
+YIELDS MUST_USE enum rc sock_connect(struct sock *sock, const struct sockaddr *addr, socklen_t len,
+                                     uint64_t deadline_ns);
+
+/* ---- accepting ---- */
+
+struct listener;
+/* Called on the loop for each connection; owns *take_fd. */
+typedef void listener_fn(void *arg, int *take_fd, const struct sockaddr *peer, socklen_t peer_len);
+/* Watches a listening descriptor (borrowed, non-blocking) on the calling loop.  When descriptors
+ * run out, accepting pauses and `on_pause` is told (may be NULL).  RC_NOSPACE, RC_LIMIT. */
+MUST_USE enum rc listener_open(struct listener **out, int listen_fd, listener_fn *fn, void *arg,
+                               void (*on_pause)(void *arg, enum rc why));
+void listener_close(struct listener **listener);
+
+/* ---- other descriptors ---- */
+
+/* Suspends until fd (pipe, eventfd, socket; not registered otherwise) is readable or writable. */
+YIELDS MUST_USE enum rc fd_wait_readable(int fd, uint64_t deadline_ns);
+YIELDS MUST_USE enum rc fd_wait_writable(int fd, uint64_t deadline_ns);
+
+#endif
