@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Objects by digest: lookup without locks, one fetch for many who ask, streaming while it runs,
+ * grace with refresh, expiry, purge.  The words are Varnish's: a head holds all objects of one
+ * digest, a core is one object.
+ *
+ * A request:  cache_lookup -> hit (use, obj_release), or a busy core to fetch into:
+ * A fetch:    busy core -> obj_store -> obj_set... -> obj_ready -> { obj_space, obj_grown }*
+ *             -> obj_finish, or at any point obj_fail; then obj_release.
+ *
+ * Rules that callers rely on: a head never loses its last usable object while it is replaced; a
+ * fetch that began before a purge (or set, delete) of its digest still answers those who wait for
+ * it, and is found by nobody else; who waits is woken by success, failure or its deadline. */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include "base/digest.h"
+#include "base/rc.h"
+#include "run/run.h"
+#include "store/store.h"
+
+struct cache;
+struct objcore;
+
+struct cache_conf {
+    struct run *run;
+    uint64_t seed; /* for schedules in tests; 0 otherwise */
+};
+/* The caller owns *out.  RC_LIMIT. */
+MUST_USE enum rc cache_new(const struct cache_conf *conf, struct cache **out);
+/* After run_stop: no request or fetch is left. */
+void cache_free(struct cache **cache);
+
+/* For stv_conf.owner_ops of every store whose objects this cache owns. */
+const struct stv_owner_ops *cache_owner_ops(void);
+/* Takes back what an earlier worker left; blocking, on a thread of its own. */
+void cache_resurrect(struct cache *cache, struct stevedore *stv);
+/* Kills what has expired; returns when the next one does (monotonic).  Any thread, now and then. */
+uint64_t cache_expire(struct cache *cache);
+
+struct obj_times {
+    uint64_t t_origin_ns; /* real time at which the TTL began, Age taken off */
+    uint64_t ttl_ns;
+    uint64_t grace_ns;
+    uint64_t keep_ns;
+};
+
+/* ---- lookup ---- */
+
+/* Whether this request may use the object (Vary); borrowed, does not suspend. */
+typedef bool obj_match_fn(void *arg, const struct objcore *oc);
+
+struct lookup_req {
+    struct digest digest;
+    obj_match_fn *match; /* NULL: every object matches */
+    void *match_arg;
+    bool always_miss;
+    bool ignore_busy;
+    uint64_t deadline_ns; /* for being parked behind a fetch */
+};
+enum lookup_kind {
+    LOOKUP_HIT,     /* oc is fresh, or is being fetched and has its head */
+    LOOKUP_STALE,   /* oc is in grace; busy is set for the one who shall refresh it */
+    LOOKUP_MISS,    /* busy is set */
+    LOOKUP_HITMISS, /* oc says that this is not cacheable; busy is set: fetch, others do not wait */
+    LOOKUP_HITPASS, /* oc says: pass */
+};
+struct lookup {
+    enum lookup_kind kind;
+    struct objcore *oc;   /* referenced, or NULL */
+    struct objcore *busy; /* owned: finish or fail it, then release; or NULL */
+    bool parked;          /* it had to wait */
+};
+/* RC_OK; RC_TIMEOUT or RC_CANCELLED while parked.  Yields only when it parks. */
+YIELDS MUST_USE enum rc cache_lookup(struct cache *cache, const struct lookup_req *req,
+                                     struct lookup *out);
+
+/* Kills every object of the digest and detaches its fetches; none of them is found by a lookup that
+ * begins after this returns, in this worker or a later one.  Returns how many were killed. */
+unsigned cache_purge(struct cache *cache, const struct digest *digest);
+
+/* ---- fetching ---- */
+
+/* Attributes: collected while fetching, then stored as one checked stream. */
+enum obj_attr {
+    OA_HTTP = 1, /* the response's head, as the engine encodes it */
+    OA_VARY = 2,
+    OA_FLAGS = 3,
+    OA_XID = 4,
+    OA__COUNT = 8
+};
+enum obj_flag {
+    OBJ_HITMISS = 1 << 0,
+    OBJ_HITPASS = 1 << 1,
+};
+
+/* Chooses the place: the first stevedore of the list (NULL-terminated) that takes it. `body_len`:
+ * UINT64_MAX if unknown.  RC_NOSPACE: none does; fail the core, stream without storing. */
+MUST_USE enum rc obj_store(struct objcore *busy, struct stevedore *const *list, uint64_t body_len);
+/* Copies.  Before obj_ready.  RC_TOO_LONG past 1 MiB in all. */
+MUST_USE enum rc obj_set(struct objcore *busy, enum obj_attr attr, struct str value);
+void obj_set_times(struct objcore *busy, const struct obj_times *times);
+void obj_set_flags(struct objcore *busy, unsigned obj_flags);
+/* The head is known: those who wait may use it and follow the body.  False: a purge came between,
+ * it will answer those and then go. */
+bool obj_ready(struct objcore *busy);
+/* Room for body bytes, at most `want`, at least one.  RC_NOSPACE, RC_NOFILES.  Yields. */
+YIELDS MUST_USE enum rc obj_space(struct objcore *busy, uint64_t want, void **ptr, size_t *len);
+/* `bytes` more have been written there; readers may have them. */
+void obj_grown(struct objcore *busy, size_t bytes);
+/* The body is whole.  From now on it stands alone, and what it replaces is dead.  RC_NOSPACE: it
+ * could not be kept; readers that follow still get all of it.  Yields. */
+YIELDS MUST_USE enum rc obj_finish(struct objcore *busy);
+/* The fetch failed: readers get RC_RESET, one of those who wait becomes the next to fetch. */
+void obj_fail(struct objcore *busy);
+
+/* ---- using ---- */
+
+/* A borrow that ends with the next suspension; copy what must live longer. STR_NONE if not set. */
+struct str obj_get(const struct objcore *oc, enum obj_attr attr);
+struct obj_times obj_times(const struct objcore *oc);
+unsigned obj_flags(const struct objcore *oc);
+/* All bytes are there and stay.  Then obj_len is the length of the body. */
+bool obj_is_complete(const struct objcore *oc);
+/* The length, or UINT64_MAX while it is not known. */
+uint64_t obj_len(const struct objcore *oc);
+/* The stored place of a complete object, for stv_body_ptr, stv_payload and the like; borrowed as
+ * long as oc is referenced. */
+struct stv_obj *obj_stv(const struct objcore *oc);
+const struct stevedore *obj_stevedore(const struct objcore *oc);
+/* Number of uses so far (Varnish's obj.hits). */
+uint64_t obj_hits(const struct objcore *oc);
+
+/* Body bytes from `off` on, waiting for them if the fetch still runs: a lease with at least one
+ * byte, lease.len is what may be used.  RC_EOF past the end, RC_RESET if the fetch failed,
+ * RC_TIMEOUT, RC_CANCELLED, RC_NOSPACE (cannot be mapped).  Yields. */
+YIELDS MUST_USE enum rc obj_next(struct objcore *oc, uint64_t off, bool map, uint64_t deadline_ns,
+                                 struct stv_lease *lease);
+/* As obj_next, for the fd lane: how many bytes from off on may be sent from *payload.
+ * RC_UNSUPPORTED: this body leaves by copying. Yields. */
+YIELDS MUST_USE enum rc obj_next_payload(struct objcore *oc, uint64_t off, uint64_t deadline_ns,
+                                         struct obj_fd_payload *payload);
+
+void obj_ref(struct objcore *oc);
+/* Leaves NULL. */
+void obj_release(struct objcore **oc);
+
+/* Kills this object only (it was found to be damaged, or is refused). */
+void obj_kill(struct cache *cache, struct objcore *oc);
+
+/* ---- figures ---- */
+struct cache_stats {
+    uint64_t heads, cores, expired, evicted, parked, woken, purged, stale_fetches, resurrected;
+};
+void cache_stat(const struct cache *cache, struct cache_stats *out);
+
+#endif
