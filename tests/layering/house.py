@@ -74,7 +74,7 @@ def main():
     root = ap.parse_args().root
     src = os.path.join(root, "src")
     doors = {os.path.join("src", room, door) for room in (sorted(os.listdir(src)) if os.path.isdir(src) else [])
-             for door in read_doors(src, room)}
+             for door in read_doors(src, room) or ()}
     long_doors = set()
     listed = os.path.join(root, "tests", "layering", "long_doors")
     if os.path.exists(listed):
