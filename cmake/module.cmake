@@ -16,17 +16,19 @@ function(module name)
     endif()
 endfunction()
 
-# unit_test(store alloc_test.c ...): each file is one cmocka program, linked to its module, run by ctest.
+# unit_test(store alloc_test.c ...): each file is one cmocka program, linked to its module and to
+# tests/support, run by ctest.
 function(unit_test module)
     foreach(file IN LISTS ARGN)
         get_filename_component(name ${file} NAME_WE)
         set(target unit_${module}_${name})
         add_executable(${target} ${file})
-        target_link_libraries(${target} PRIVATE objm_${module} cmocka)
+        target_link_libraries(${target} PRIVATE test_support objm_${module} cmocka)
         # cmocka's own headers and macros are not held to our warnings.
         target_compile_options(${target} PRIVATE -Wno-pedantic -Wno-frame-larger-than)
         add_test(NAME unit.${module}.${name} COMMAND ${target})
-        set_tests_properties(unit.${module}.${name} PROPERTIES TIMEOUT 120 LABELS unit)
+        set_tests_properties(unit.${module}.${name} PROPERTIES TIMEOUT 120 LABELS unit
+            ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp")
     endforeach()
 endfunction()
 

@@ -39,11 +39,20 @@ struct run_conf {
     loop_hook_fn *on_start; /* on each loop's thread, before its first tick */
     loop_hook_fn *on_stop;  /* on each loop's thread, after its last */
     void *hook_arg;
+    /* For tests.  On a fake clock time stands still, except for loop_clock_advance; a runtime of
+     * one loop, when nothing else is ready, jumps to its next timer. */
+    bool fake_clock;
+    /* For tests, 0: off.  Ready fibers run in an order drawn from the seed, waits and socket calls
+     * yield now and then, reads and writes move fewer bytes than they could. */
+    uint64_t shuffle_seed;
 };
 
-/* The caller owns the runtime.  No thread runs yet. */
+/* The caller owns the runtime.  No thread runs yet.  fibers_max is lowered where the kernel allows
+ * fewer mappings (before 6.13 a stack costs two of vm.max_map_count; a quarter of those is ours).
+ */
 struct run *run_new(const struct run_conf *conf);
-/* Starts all threads.  RC_LIMIT when the system refuses one. */
+/* Starts all threads; returns when each loop has run on_start.  RC_LIMIT when the system refuses.
+ */
 MUST_USE enum rc run_start(struct run *run);
 /* Asks every loop to end after its tick and waits for the threads.  Fibers that are still alive are
  * cancelled first: their waits return RC_CANCELLED until they end. */
@@ -61,6 +70,22 @@ unsigned loop_index(const struct loop *loop);
 uint64_t loop_mono_ns(const struct loop *loop);
 uint64_t loop_real_ns(const struct loop *loop);
 void loop_clock_refresh(struct loop *loop);
+/* Moves a fake clock, on the loop's thread; timers that became due run in this or the next tick. */
+void loop_clock_advance(struct loop *loop, uint64_t ns);
+
+struct loop_stats {
+    unsigned fibers_live;
+    unsigned fibers_made; /* live and pooled: the stacks that were ever needed at once */
+    uint64_t fibers_started;
+    uint64_t fibers_refused; /* fiber_start said RC_LIMIT */
+};
+/* Exact on the loop's own thread, or when it does not run. */
+void loop_stats(const struct loop *loop, struct loop_stats *out);
+
+/* Appends who runs on the calling thread: loop, fiber, its description.  Safe in a signal handler
+ * for a fault (loops' threads have an alternate stack). */
+struct sb;
+void run_describe_self(struct sb *out);
 
 /* Places for one pointer a loop, for rooms above.  Claim before run_start; at most 16. */
 unsigned run_slot_claim(struct run *run);
@@ -106,6 +131,7 @@ void fiber_cancel(struct fiber *fiber);
 bool fiber_is_cancelled(const struct fiber *fiber);
 /* Lets others run.  Yields. */
 YIELDS void fiber_yield(void);
+/* RC_OK after the whole time (a wake is kept, not taken), RC_CANCELLED.  Yields. */
 YIELDS MUST_USE enum rc fiber_sleep(uint64_t ns);
 
 /* NO_YIELD { ... }: a suspension inside is a bug and fails a check, in every build. Do not leave
@@ -125,7 +151,7 @@ struct timer {
     uint64_t when_ns;
     timer_fn *fn;
 };
-/* Arms or moves.  On the loop's thread. */
+/* Arms or moves (cheapest when it moves later).  On the loop's thread.  NEVER disarms. */
 void timer_arm(struct loop *loop, struct timer *timer, uint64_t when_ns, timer_fn *fn);
 /* Harmless when it is not armed. */
 void timer_disarm(struct loop *loop, struct timer *timer);
@@ -154,7 +180,7 @@ struct gate {
 /* RC_CANCELLED when the gate is closed. */
 MUST_USE enum rc gate_enter(struct gate *gate);
 void gate_leave(struct gate *gate);
-/* RC_TIMEOUT when some have not left by then.  Yields. */
+/* RC_TIMEOUT when some have not left by then, RC_CANCELLED.  Yields. */
 YIELDS MUST_USE enum rc gate_close(struct gate *gate, uint64_t deadline_ns);
 
 /* ---- pools of equal blocks, a free list each loop ---- */
@@ -168,5 +194,7 @@ void *pool_get(struct pool *pool);
 /* Back to the calling loop's list. */
 void pool_put(struct pool *pool, void *take_block);
 size_t pool_block_bytes(const struct pool *pool);
+/* Blocks that are out, over all loops. */
+uint64_t pool_taken(const struct pool *pool);
 
 #endif

@@ -16,13 +16,14 @@ struct sock {
     int fd;
     bool readable; /* an edge came, or the last read filled its buffer: worth trying */
     bool writable;
-    bool broken; /* error or hang-up was reported */
+    bool hung_up; /* the end of the stream or an error was reported: there is no later edge */
     bool is_unix;
     struct fiber *reader;
     struct fiber *writer;
     struct loop *loop;
     void (*on_idle)(struct sock *sock, enum rc why);
     struct timer idle_timer;
+    struct list idle_link;
 };
 
 /* When a wait ends with RC_TIMEOUT. */
@@ -34,7 +35,7 @@ struct sock_limit {
 /* Registers the descriptor with the calling thread's loop and sets O_NONBLOCK, TCP_NODELAY.
  * The sock owns *take_fd (then -1); on failure too it is closed.  RC_NOSPACE, RC_LIMIT. */
 MUST_USE enum rc sock_open(struct sock *sock, int *take_fd);
-/* Unregisters and closes.  No fiber may wait on it. */
+/* Unregisters and closes; harmless when it is closed already.  No fiber may wait on it. */
 void sock_close(struct sock *sock);
 /* Closes so that the peer gets a reset (RST) instead of an orderly end: for truncated responses. */
 void sock_abort(struct sock *sock);

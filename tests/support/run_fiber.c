@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+#include "support/run_fiber.h"
+
+#include <errno.h>
+#include <semaphore.h>
+
+#include "base/check.h"
+
+struct once {
+    struct post post;
+    fiber_fn *fn;
+    void *arg;
+    sem_t ended;
+};
+
+static void body(void *arg)
+{
+    struct once *once = arg;
+    once->fn(once->arg);
+    (void)sem_post(&once->ended);
+}
+
+static void start(struct post *post, struct loop *loop)
+{
+    (void)loop;
+    struct once *once = CONTAINER_OF(post, struct once, post);
+    enum rc rc = fiber_start(body, once, "test");
+    CHECK(rc == RC_OK);
+}
+
+struct run_conf run_test_conf(void)
+{
+    return (struct run_conf){.loops = 1, .offload_threads = 1, .fibers_max = 4096};
+}
+
+void run_once(fiber_fn *fn, void *arg)
+{
+    struct run_conf conf = run_test_conf();
+    run_once_with(&conf, fn, arg);
+}
+
+void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
+{
+    struct once once = {.post.fn = start, .fn = fn, .arg = arg};
+    int err = sem_init(&once.ended, 0, 0);
+    CHECK(err == 0);
+    struct run *run = run_new(conf);
+    enum rc rc = run_start(run);
+    CHECK(rc == RC_OK);
+    loop_post(run_loop(run, 0), &once.post);
+    while (sem_wait(&once.ended) != 0) {
+        CHECK(errno == EINTR);
+    }
+    run_stop(run);
+    run_free(&run);
+    (void)sem_destroy(&once.ended);
+}
