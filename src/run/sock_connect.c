@@ -25,8 +25,8 @@ static enum rc connect_error(int err)
 }
 
 /* Asks until the connect has begun, is done, or failed.  *is_pending: wait for writability. */
-static enum rc begin_connect(int fd, const struct sockaddr *addr, socklen_t len,
-                             uint64_t deadline_ns, bool *is_pending)
+YIELDS static enum rc begin_connect(int fd, const struct sockaddr *addr, socklen_t len,
+                                    uint64_t deadline_ns, bool *is_pending)
 {
     const struct loop *loop = loop_self();
     *is_pending = false;
@@ -51,7 +51,7 @@ static enum rc begin_connect(int fd, const struct sockaddr *addr, socklen_t len,
     }
 }
 
-static enum rc finish_connect(struct sock *sock, uint64_t deadline_ns)
+YIELDS static enum rc finish_connect(struct sock *sock, uint64_t deadline_ns)
 {
     sock->writable = false;
     while (!sock->writable) {
@@ -99,7 +99,7 @@ enum rc sock_connect(struct sock *sock, const struct sockaddr *addr, socklen_t l
     return rc;
 }
 
-static enum rc wait_fd(int fd, uint32_t events, uint64_t deadline_ns)
+YIELDS static enum rc wait_fd(int fd, uint32_t events, uint64_t deadline_ns)
 {
     struct fiber *fiber = fiber_self();
     CHECK_OBJ(fiber, FIBER_MAGIC);

@@ -41,7 +41,7 @@ static uint64_t wait_deadline(const struct sock *sock, const struct sock_limit *
 }
 
 /* Waits in *slot, which is sock->reader or sock->writer. */
-static enum rc wait_in(struct sock *sock, struct fiber **slot, const struct sock_limit *lim)
+YIELDS static enum rc wait_in(struct sock *sock, struct fiber **slot, const struct sock_limit *lim)
 {
     CHECK(*slot == NULL);
     *slot = fiber_self();
@@ -51,7 +51,7 @@ static enum rc wait_in(struct sock *sock, struct fiber **slot, const struct sock
 }
 
 /* What every call that may suspend begins with. */
-static enum rc begin(struct sock *sock)
+YIELDS static enum rc begin(struct sock *sock)
 {
     struct fiber *fiber = fiber_self();
     CHECK_OBJ(fiber, FIBER_MAGIC);
@@ -160,7 +160,7 @@ static ssize_t send_some(struct sock *sock, const struct gather *g, bool more)
 }
 
 /* After a refused write: RC_OK when it is worth another try. */
-static enum rc after_refusal(struct sock *sock, int err, const struct sock_limit *lim)
+YIELDS static enum rc after_refusal(struct sock *sock, int err, const struct sock_limit *lim)
 {
     if (err != EAGAIN) {
         return stream_error(err);

@@ -19,6 +19,12 @@
 
 #include "base/mem.h"
 
+#if RUN_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
+#endif
+
 /* glibc 2.36 does not know it yet; the value is the kernel's. */
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -99,6 +105,8 @@ void stack__free_all(struct stack_store *store)
     while (store->chunks != NULL) {
         struct stack_chunk *chunk = store->chunks;
         store->chunks = chunk->next;
+        /* Pooled fibers never left their first frames; who is mapped here next is innocent. */
+        ASAN_UNPOISON_MEMORY_REGION(chunk->base, CHUNK_BYTES);
         int err = munmap(chunk->base, CHUNK_BYTES);
         CHECK(err == 0);
         free(chunk);

@@ -7,8 +7,8 @@
  *
  * The fiber is on a loop's thread: an assertion that fails there prints its line and ends the test
  * program. */
-#ifndef SUPPORT_RUN_FIBER_H
-#define SUPPORT_RUN_FIBER_H
+#ifndef TESTS_SUPPORT_RUN_FIBER_H
+#define TESTS_SUPPORT_RUN_FIBER_H
 
 #include "run/run.h"
 
