@@ -98,6 +98,7 @@ struct h1_body h1_response_framing(const struct http *resp, enum http_method met
 
 struct h1_chunked {
     uint64_t left;      /* bytes of the current chunk still to come */
+    uint64_t size;      /* of the chunk whose size line is being read */
     uint32_t ext_bytes; /* of extensions so far, over the whole body */
     uint32_t trailer_bytes;
     uint16_t flags; /* H1_CHUNK_BLANKS */
