@@ -27,7 +27,8 @@ bool http_etag_is_weak_match(struct str a, struct str b);
 bool http_etag_list_has(struct str list, struct str etag, bool strong);
 
 /* Whether a GET or HEAD that hit this stored response is answered 304: If-None-Match first, else
- * If-Modified-Since against Last-Modified; only for status 200, as Varnish does. */
+ * If-Modified-Since against Last-Modified or, without it, Date (RFC 9111 section 4.3.2); only for
+ * status 200, as in Varnish. */
 bool http_is_not_modified(const struct http *req, const struct http *resp, int64_t now_real_s);
 
 /* Whether the Range of a request may be used (If-Range absent, or it names this very response). */

@@ -33,6 +33,9 @@ uint8_t http__hdr_flags(enum http_hdr_id id);
 /* The slot in headers.def; name is not empty. */
 unsigned http__hdr_slot(struct str name);
 
+/* A delta-seconds: saturates at HTTP_CC_MAX_S, may have a fraction, 0 when it is no number. */
+uint32_t http__seconds(struct str s);
+
 static inline void http__mark(struct http *h, unsigned id)
 {
     h->known[id >> 6] |= UINT64_C(1) << (id & 63);
