@@ -36,7 +36,7 @@
 #include "base/attr.h"
 #include "base/mem.h"
 
-enum { RECV_BYTES = 65536, EVENTS_MAX = 256, BACKLOG = 1024 };
+enum { RECV_BYTES = 65536, EVENTS_MAX = 128, BACKLOG = 1024 };
 
 struct conn;
 struct server;
@@ -238,7 +238,7 @@ static void conn_serve(struct server *server, struct conn *conn, uint32_t events
 static NORETURN void serve(struct server *server)
 {
     static char buf[RECV_BYTES];
-    struct epoll_event events[EVENTS_MAX / 2];
+    struct epoll_event events[EVENTS_MAX];
     for (;;) {
         int n = epoll_wait(server->epoll_fd, events, ARRAY_SIZE(events), -1);
         for (int i = 0; i < n; i++) {
@@ -303,7 +303,8 @@ int main(int argc, char **argv)
     unsigned long port = 0;
     int opt;
     while ((opt = getopt(argc, argv, "p:b:n:w:c:")) != -1) {
-        unsigned long number = optarg != NULL ? strtoul(optarg, NULL, 0) : 0;
+        const char *value = optarg != NULL ? optarg : "";
+        unsigned long number = strtoul(value, NULL, 0);
         if (opt == 'p') {
             port = number;
         } else if (opt == 'b') {
@@ -315,7 +316,7 @@ int main(int argc, char **argv)
         } else if (opt == 'w') {
             server.send = NULL;
             for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-                server.send = strcmp(ways[i].name, optarg) == 0 ? ways[i].send : server.send;
+                server.send = strcmp(ways[i].name, value) == 0 ? ways[i].send : server.send;
             }
         } else {
             usage();

@@ -239,7 +239,7 @@ struct vsm_seg *vsm__seg_find(struct vsm_set *set, const char *class, const char
 
 static enum rc seg_map(struct vsm_seg *seg)
 {
-    int fd;
+    int fd = -1;
     enum rc rc = vsm__file_create(seg->set, seg->file, O_RDWR, &fd);
     if (rc != RC_OK) {
         return rc;
