@@ -38,6 +38,28 @@ static inline char *vsl__append(struct vslb *b, enum VSL_tag_e tag, size_t len)
     return (char *)(rec + VSL_OVERHEAD);
 }
 
+/* memcpy for what is nearly always short, without the call.  Two copies of one fixed size each,
+ * which overlap in the middle, make any length from that size to its double. */
+static inline void vsl__copy(char *to, const char *from, size_t len)
+{
+    if (len > 32) {
+        memcpy(to, from, len);
+    } else if (len >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + len - 16, from + len - 16, 16);
+    } else if (len >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + len - 4, from + len - 4, 4);
+    } else if (len > 0) {
+        to[0] = from[0];
+        to[len / 2] = from[len / 2];
+        to[len - 1] = from[len - 1];
+    }
+}
+
 static inline void vslb_str(struct vslb *b, enum VSL_tag_e tag, struct str text)
 {
     if (!vslb_wants(b, tag)) {
@@ -46,9 +68,7 @@ static inline void vslb_str(struct vslb *b, enum VSL_tag_e tag, struct str text)
     size_t max = b->buf->text_max;
     size_t len = LIKELY(text.len <= max) ? text.len : max;
     char *to = vsl__append(b, tag, len + 1);
-    if (len > 0) {
-        memcpy(to, text.ptr, len);
-    }
+    vsl__copy(to, text.ptr, len);
 }
 
 static inline void vsl__parts(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str sep,
@@ -65,15 +85,9 @@ static inline void vsl__parts(struct vslb *b, enum VSL_tag_e tag, struct str one
     size_t room = max - one.len - sep.len;
     size_t len = LIKELY(two.len <= room) ? two.len : room;
     char *to = vsl__append(b, tag, one.len + sep.len + len + 1);
-    if (one.len > 0) {
-        memcpy(to, one.ptr, one.len);
-    }
-    if (sep.len > 0) {
-        memcpy(to + one.len, sep.ptr, sep.len);
-    }
-    if (len > 0) {
-        memcpy(to + one.len + sep.len, two.ptr, len);
-    }
+    vsl__copy(to, one.ptr, one.len);
+    vsl__copy(to + one.len, sep.ptr, sep.len);
+    vsl__copy(to + one.len + sep.len, two.ptr, len);
 }
 
 static inline void vslb_str2(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str two)

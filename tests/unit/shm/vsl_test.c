@@ -69,6 +69,9 @@ static void each_kind_of_record(void **state)
     vslb_printf(&b, SLT_ReqAcct, "%d %s", 7, "x");
     uint64_t now = 1700000000 * NS_PER_S + 123456789;
     vslb_timestamp(&b, STR("Resp"), now, now - 1500 * NS_PER_US, now + NS_PER_S);
+    vslb_timestamp(&b, STR("Long"), now, now - 12 * NS_PER_S - 999999999,
+                   now - 9999999 * NS_PER_US);
+    vslb_timestamp(&b, STR(""), 0, 0, 0);
     struct sb sb;
     assert_false(vslb_claim(&b, SLT_Debug, &sb));
     for (unsigned len = 0; len < 6; len++) {
@@ -90,6 +93,8 @@ static void each_kind_of_record(void **state)
     expect_record(&r, SLT_ReqURL, 1001 | C, "");
     expect_record(&r, SLT_ReqAcct, 1001 | C, "7 x");
     expect_record(&r, SLT_Timestamp, 1001 | C, "Resp: 1700000000.123456 0.001500 0.000000");
+    expect_record(&r, SLT_Timestamp, 1001 | C, "Long: 1700000000.123456 12.999999 9.999999");
+    expect_record(&r, SLT_Timestamp, 1001 | C, ": 0.000000 0.000000 0.000000");
     for (int len = 0; len < 6; len++) {
         char text[8];
         (void)snprintf(text, sizeof text, "%.*s", len, "abcdef");
@@ -98,9 +103,44 @@ static void each_kind_of_record(void **state)
     expect_record(&r, SLT_CLI, 0, "Rd ping");
     expect_record(&r, SLT_CLI, 0, "Wr 200");
     expect_end(&r);
-    assert_int_equal(vsc_get(&log.main->shm_records), 15);
+    assert_int_equal(vsc_get(&log.main->shm_records), 17);
     assert_int_equal(vsc_get(&log.main->shm_writes), 3);
     assert_int_equal(vsc_get(&log.main->shm_flushes), 0);
+    log_reader_close(&r);
+    log_close(&log);
+}
+
+/* Each length takes another way through the copying of short texts. */
+static void texts_of_every_length(void **state)
+{
+    struct workdir *dir = *state;
+    struct log log;
+    struct log_reader r;
+    log_open(&log, dir, 1 << 20);
+    log_reader_open(&r, dir, 0);
+    uint32_t mem[4096];
+    struct vsl_buf buf;
+    vsl_buf_init(&buf, log.ring, mem, sizeof mem);
+    struct vslb b;
+    vslb_open(&b, &buf, 4);
+    char alphabet[80];
+    for (size_t i = 0; i < sizeof alphabet; i++) {
+        alphabet[i] = (char)('0' + i);
+    }
+    for (size_t len = 0; len < sizeof alphabet; len++) {
+        /* From the heap, so that reading past the end is found out. */
+        char *exact = xmalloc(len);
+        memcpy(exact, alphabet, len);
+        vslb_str(&b, SLT_VCL_Log, (struct str){exact, len});
+        vslb_header(&b, SLT_VCL_Log, (struct str){exact, len}, (struct str){exact, len / 2});
+        vsl_buf_flush(&buf);
+        free(exact);
+        char want[200];
+        (void)snprintf(want, sizeof want, "%.*s", (int)len, alphabet);
+        expect_record(&r, SLT_VCL_Log, 4, want);
+        (void)snprintf(want, sizeof want, "%.*s: %.*s", (int)len, alphabet, (int)len / 2, alphabet);
+        expect_record(&r, SLT_VCL_Log, 4, want);
+    }
     log_reader_close(&r);
     log_close(&log);
 }
@@ -485,6 +525,7 @@ int main(void)
         cmocka_unit_test(tags_are_the_readers),
         cmocka_unit_test(default_mask_leaves_out_what_varnish_does),
         SHM_TEST(each_kind_of_record),
+        SHM_TEST(texts_of_every_length),
         SHM_TEST(binary_records_have_no_nul),
         SHM_TEST(long_texts_are_cut_at_reclen),
         SHM_TEST(transactions_are_put_together),
