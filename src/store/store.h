@@ -24,6 +24,7 @@ struct stevedore;
 struct stv_obj; /* one object's place in its stevedore */
 struct stv_seg; /* an allocation that readers can hold on to */
 struct vault_link;
+struct stv_seam; /* for tests; store_priv.h */
 
 /* What can be sent without looking at it. */
 struct obj_fd_payload {
@@ -88,6 +89,8 @@ struct stv_conf {
     uint64_t bytes;
     struct vault_link *vault; /* NULL: nothing is kept for a next worker */
     const struct stv_owner_ops *owner_ops;
+    const struct stv_seam *seam; /* NULL but in tests; borrowed for the store's life */
+    unsigned files_max;          /* bodies with a descriptor of their own; 0: by RLIMIT_NOFILE */
 };
 
 /* "[name=]memory,SIZE" and its aliases malloc and default; Transient=... bounds the transient one.
@@ -98,7 +101,8 @@ MUST_USE enum rc stv_conf_parse(struct stv_conf *conf, const char *spec, char *e
 /* Opens an empty store, or, with files of an earlier worker in conf->vault, that worker's.
  * RC_NOSPACE, RC_NOFILES, RC_LIMIT. */
 MUST_USE enum rc stv_open(const struct stv_conf *conf, struct stevedore **out);
-/* All objects must be gone; the vault keeps what it has. */
+/* Leases and objects without stv_final must be gone.  What is left of live objects is forgotten
+ * here, and kept by the vault, if there is one, for the next worker. */
 void stv_close(struct stevedore **stv);
 
 const char *stv_name(const struct stevedore *stv);
@@ -159,6 +163,9 @@ void stv_deleteobj(struct stv_obj **obj);
 void stv_resurrect(struct stevedore *stv, stv_found_fn *fn, void *arg);
 /* Monotonic across workers (reserved in blocks in the catalog). */
 uint64_t stv_revision_next(struct stevedore *stv);
+/* Where there are several stores, one of them gives the revisions for all; told of the others'
+ * newest (their stv_revision_next at start), it gives only higher ones. */
+void stv_revision_seen(struct stevedore *stv, uint64_t revision);
 
 struct stv_stats {
     uint64_t bytes_max;

@@ -6,6 +6,7 @@
 #ifndef STORE_VAULT_H
 #define STORE_VAULT_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/rc.h"
@@ -28,12 +29,17 @@ void vault_forked(struct vault *vault);
 /* Closes every file: the cache is empty from now on. */
 void vault_clear(struct vault *vault);
 size_t vault_files(const struct vault *vault);
+/* Messages that made no sense, and descriptors that did not arrive (ours ran out). */
+uint64_t vault_rejected(const struct vault *vault);
 
 /* ---- the worker's side, after the fork ---- */
 struct vault_link;
 
 /* Takes the inherited table; *vault becomes NULL. */
 struct vault_link *vault_attach(struct vault **take_vault);
+/* After every stv_open: what no store has claimed is dropped, here and in the manager. */
+void vault_link_settle(struct vault_link *link);
+/* The stores that use it are closed. */
 void vault_link_free(struct vault_link **link);
 
 #endif
