@@ -12,6 +12,7 @@
 #define RESTART_ PARAM_RESTART
 #define DELAYED_ PARAM_DELAYED
 #define EXPERIMENTAL_ PARAM_EXPERIMENTAL
+#define INERT_ PARAM_INERT
 
 static const struct param_desc table[PARAM__COUNT] = {
 #define PARAM(name, kind, preset, min, max, units, flags, text)                                    \

@@ -32,8 +32,28 @@ enum param_bits_id {
     PARAM_BITS__COUNT
 };
 
-/* Bits of a set are numbered by its users (log tags by their number). */
+/* Log tags are numbered by their tag, set meaning logged; debug and feature as in param_bits.def.
+ */
 #define PARAM_BITS_WORDS 4
+
+/* param_bit(p, PARAM_BITS_debug, PARAM_DEBUG_vtc_mode) */
+enum param_debug_bit {
+#define PARAM_DEBUG_BIT(name, text) PARAM_DEBUG_##name,
+#define PARAM_FEATURE_BIT(name, text)
+#include "base/param_bits.def"
+#undef PARAM_DEBUG_BIT
+#undef PARAM_FEATURE_BIT
+    PARAM_DEBUG__COUNT
+};
+
+enum param_feature_bit {
+#define PARAM_DEBUG_BIT(name, text)
+#define PARAM_FEATURE_BIT(name, text) PARAM_FEATURE_##name,
+#include "base/param_bits.def"
+#undef PARAM_DEBUG_BIT
+#undef PARAM_FEATURE_BIT
+    PARAM_FEATURE__COUNT
+};
 
 struct params {
     _Atomic uint64_t value[PARAM__COUNT];
@@ -49,7 +69,8 @@ static inline bool param_bit(const struct params *p, enum param_bits_id set, uns
     return (atomic_load_explicit(&p->bits[set][bit / 64], memory_order_relaxed) >> (bit % 64)) & 1;
 }
 
-enum { PARAM_RESTART = 1, PARAM_DELAYED = 2, PARAM_EXPERIMENTAL = 4 };
+/* PARAM_INERT: taken for the sake of existing command lines and ignored. */
+enum { PARAM_RESTART = 1, PARAM_DELAYED = 2, PARAM_EXPERIMENTAL = 4, PARAM_INERT = 8 };
 
 struct param_desc {
     const char *name;

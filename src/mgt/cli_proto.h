@@ -113,6 +113,8 @@ void cli_printf(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_fail(struct cli *cli, unsigned status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* `[ 2, ["cmd", "-j", ...], 1700000000.123,\n  ` up to where the command's own values go. */
 void cli_json_open(struct cli *cli);
+/* The same with another version than 2 of the command's own format. */
+void cli_json_open_as(struct cli *cli, unsigned version);
 void cli_json_close(struct cli *cli);
 
 /* NULL if the table has no such command. */

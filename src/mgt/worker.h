@@ -67,6 +67,7 @@ struct worker_conf {
 
     int cli_fd;           /* stream socket to the manager: serve it with cli_serve (cli_proto.h) */
     const char *workdir;  /* absolute; also the current directory */
+    int workdir_fd;       /* the worker may not be able to reach it by name: use openat */
     const char *identity; /* -i, or the host's name */
     const char *vcl_name; /* what counters and lists call the policy of -b: "boot" */
     unsigned generation;  /* 1 for the first worker, 2 for the next, ... */

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The command line, as varnishd 7.1 takes it.  An existing start script must either work or be told
+ * in one line which of its options stands in the way. */
+#include "mgt/args.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+static const char optstring[] = ":a:b:Cdf:Fh:i:I:j:l:M:n:p:P:r:S:s:T:t:VW:x:?";
+
+/* RC_INVALID. */
+static enum rc fail(struct cli_text *why, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static enum rc fail(struct cli_text *why, const char *fmt, ...)
+{
+    cli_text_clear(why);
+    va_list ap;
+    va_start(ap, fmt);
+    cli_text_vprintf(why, fmt, ap);
+    va_end(ap);
+    return RC_INVALID;
+}
+
+static enum rc list_add(struct args_list *list, int option, const char *text, struct cli_text *why)
+{
+    if (list->count == MGT_ARGS_EACH_MAX) {
+        return fail(why, "-%c: more than %d of them", option, MGT_ARGS_EACH_MAX);
+    }
+    list->at[list->count++] = text;
+    return RC_OK;
+}
+
+static enum rc param_add(struct mgt_args *args, struct str name, struct str value,
+                         struct cli_text *why)
+{
+    if (args->params_count == MGT_ARGS_PARAMS_MAX) {
+        return fail(why, "-p: more than %d of them", MGT_ARGS_PARAMS_MAX);
+    }
+    args->params[args->params_count++] = (struct args_param){name, value};
+    return RC_OK;
+}
+
+static enum rc param_assign(struct mgt_args *args, const char *text, struct cli_text *why)
+{
+    struct str value = str_of(text);
+    struct str name = str_cut(&value, '=');
+    if (value.ptr == NULL) {
+        return fail(why, "-p %s: lacks '='", text);
+    }
+    return param_add(args, name, value, why);
+}
+
+/* Options that may be given once take the last one, as varnishd does, but for -b and -I. */
+static enum rc once(const char **place, int option, const char *text, struct cli_text *why)
+{
+    if (*place != NULL) {
+        return fail(why, "-%c can be used only once", option);
+    }
+    *place = text;
+    return RC_OK;
+}
+
+static enum rc option_list(struct mgt_args *args, int option, const char *text,
+                           struct cli_text *why)
+{
+    switch (option) {
+    case 'a':
+        return list_add(&args->listens, option, text, why);
+    case 's':
+        return list_add(&args->stores, option, text, why);
+    case 'T':
+        return list_add(&args->clis, option, text, why);
+    case 'M':
+        return list_add(&args->masters, option, text, why);
+    case 'P':
+        return list_add(&args->pidfiles, option, text, why);
+    case 'h':
+    case 'W':
+        return list_add(&args->notes, option,
+                        option == 'h' ? "-h: has no meaning here: lookups need no choice of a tree"
+                                      : "-W: has no meaning here: each loop waits with epoll",
+                        why);
+    default:
+        break;
+    }
+    CHECK(!"an option without a row");
+    return RC_INVALID;
+}
+
+static enum rc option_refused(int option, const char *text, struct cli_text *why)
+{
+    switch (option) {
+    case 'f':
+        return fail(why, "-f: VCL comes with a later release; use -b");
+    case 'C':
+        return fail(why, "-C: VCL comes with a later release; use -b");
+    case ':':
+        return fail(why, "-%c: an argument is missing", optopt);
+    default:
+        break;
+    }
+    if (optopt == 0) {
+        return fail(why, "%s: no such option", text);
+    }
+    return fail(why, "-%c: no such option", optopt);
+}
+
+static enum rc option(struct mgt_args *args, int opt, const char *text, const char *word,
+                      struct cli_text *why)
+{
+    switch (opt) {
+    case 'b':
+        return once(&args->backend, opt, text, why);
+    case 'I':
+        return once(&args->init_file, opt, text, why);
+    case 'd':
+        args->debug = true;
+        return RC_OK;
+    case 'F':
+        args->foreground = true;
+        return RC_OK;
+    case 'i':
+        args->identity = text;
+        return RC_OK;
+    case 'j':
+        args->jail = text;
+        return RC_OK;
+    case 'n':
+        args->workdir = text;
+        return RC_OK;
+    case 'S':
+        args->secret = text;
+        return RC_OK;
+    case 'p':
+        return param_assign(args, text, why);
+    case 'l':
+        return param_add(args, STR("vsl_space"), str_of(text), why);
+    case 't':
+        return param_add(args, STR("default_ttl"), str_of(text), why);
+    case 'r':
+        return param_add(args, STR_NONE, str_of(text), why);
+    case 'V':
+        args->what = ARGS_VERSION;
+        return RC_OK;
+    case 'x':
+        args->what = ARGS_DUMP;
+        args->dump = text;
+        return RC_OK;
+    case 'a':
+    case 's':
+    case 'T':
+    case 'M':
+    case 'P':
+    case 'h':
+    case 'W':
+        return option_list(args, opt, text, why);
+    default:
+        return option_refused(opt, word, why);
+    }
+}
+
+static enum rc check_together(const struct mgt_args *args, struct cli_text *why)
+{
+    if (args->what != ARGS_RUN) {
+        return RC_OK;
+    }
+    if (args->debug && args->foreground) {
+        return fail(why, "Only one of -d or -F can be specified");
+    }
+    if (args->backend == NULL && !args->debug) {
+        return fail(why, "No -b given: where shall objects come from? (-b none serves none)");
+    }
+    return RC_OK;
+}
+
+enum rc args_parse(struct mgt_args *args, int argc, char **argv, struct cli_text *why)
+{
+    memset(args, 0, sizeof *args);
+    args->what = ARGS_RUN;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-?") == 0) {
+            args->what = ARGS_USAGE;
+            return RC_OK;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            args->what = ARGS_VERSION;
+            return RC_OK;
+        }
+    }
+    /* 0 makes GNU's getopt forget an earlier command line. */
+    optind = 0;
+    opterr = 0;
+    int opt;
+    while ((opt = getopt(argc, argv, optstring)) != -1) {
+        const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+        enum rc rc = option(args, opt, optarg, word, why);
+        if (rc != RC_OK) {
+            return rc;
+        }
+    }
+    if (optind < argc) {
+        return fail(why, "Too many arguments (%s...)", argv[optind]);
+    }
+    return check_together(args, why);
+}
+
+void args_usage(struct cli_text *out)
+{
+    static const char text[] =
+        "Usage: objmapperd [options]\n"
+        "\n"
+        "What to serve:\n"
+        "  -a [name=]address[:port][,PROTO][,user=U][,group=G][,mode=M]\n"
+        "                     where to listen (default :80); PROTO is HTTP or PROXY; user,\n"
+        "                     group and mode are those of a Unix socket; may be repeated\n"
+        "  -b host[:port]     the backend; or the path of its Unix socket; or none\n"
+        "  -s [name=]kind[,size]\n"
+        "                     storage: memory,SIZE (also malloc, default); Transient=memory,SIZE\n"
+        "                     bounds what lives shortly; may be repeated (default memory,100m)\n"
+        "\n"
+        "How to run:\n"
+        "  -d                 stay in the foreground, with a command line on stdin\n"
+        "  -F                 stay in the foreground\n"
+        "  -n dir             working directory (default /var/lib/varnish/objmapper)\n"
+        "  -i identity        name of this instance (default: the host's)\n"
+        "  -P file            write the process id there as well; may be repeated\n"
+        "  -I file            command line interface commands to run at start\n"
+        "  -j jail            unix[,user=U][,workuser=W][,ccgroup=G] or none\n"
+        "\n"
+        "Command line interface:\n"
+        "  -T address[:port]  listen there (default localhost:0), or none; may be repeated\n"
+        "  -M address:port    connect there and offer the interface; may be repeated\n"
+        "  -S file            the secret for it (default: one is made), or none\n"
+        "\n"
+        "Tuning:\n"
+        "  -p name=value      set a parameter; may be repeated\n"
+        "  -r name[,name...]  make parameters read-only\n"
+        "  -t seconds         the same as -p default_ttl=\n"
+        "  -l size            the same as -p vsl_space=\n"
+        "\n"
+        "Information:\n"
+        "  -V, --version      tell the version\n"
+        "  -?, --help         tell this\n"
+        "  -x parameter|cli   print the reference pages of parameters or commands (roff)\n"
+        "\n"
+        "-h and -W are accepted without effect.  -f and -C are refused: VCL is not there yet.\n";
+    cli_text_add(out, str_of(text));
+}

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The manager's commands.  What it does not know goes to the worker, if one runs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/digest.h"
+#include "base/mem.h"
+#include "mgt/priv.h"
+
+/* ---- who is there ---- */
+
+void mgt__banner(struct mgt *mgt, struct cli_text *text)
+{
+    static const char rule[] = "-----------------------------\n";
+    struct utsname uts = {0};
+    (void)uname(&uts);
+    cli_text_printf(text, "%sobjmapper CLI 1.0\n%s", rule, rule);
+    cli_text_printf(text, "%s,%s,%s\nobjmapperd %s\n\n", uts.sysname, uts.release, uts.machine,
+                    OBJM_VERSION);
+    cli_text_printf(text, "Type 'help' for command list.\n"
+                          "Type 'quit' to close CLI session.\n");
+    if (mgt->child.pid == 0) {
+        cli_text_printf(text, "Type 'start' to launch worker process.\n");
+    }
+}
+
+static struct mgt *mgt_of(void *ctx)
+{
+    return ((struct mgt_call *)ctx)->mgt;
+}
+
+static void cmd_banner(struct cli *cli, void *ctx)
+{
+    mgt__banner(mgt_of(ctx), cli->text);
+}
+
+static void cmd_ping(struct cli *cli, void *ctx)
+{
+    (void)ctx;
+    if (cli->json) {
+        cli_json_open(cli);
+        cli_printf(cli, "\"PONG\"");
+        cli_json_close(cli);
+    } else {
+        cli_printf(cli, "PONG %lld 1.0", (long long)time(NULL));
+    }
+}
+
+static void cmd_quit(struct cli *cli, void *ctx)
+{
+    (void)ctx;
+    cli->status = CLI_CLOSE;
+    cli_printf(cli, "Closing CLI connection");
+}
+
+static void cmd_pid(struct cli *cli, void *ctx)
+{
+    struct mgt *mgt = mgt_of(ctx);
+    long master = (long)getpid();
+    long worker = (long)mgt->child.pid;
+    if (cli->json) {
+        cli_json_open(cli);
+        cli_printf(cli, "{\"master\": %ld", master);
+        if (worker > 0) {
+            cli_printf(cli, ", \"worker\": %ld", worker);
+        }
+        cli_printf(cli, "}");
+        cli_json_close(cli);
+        return;
+    }
+    cli_printf(cli, "Master: %10ld\n", master);
+    if (worker > 0) {
+        cli_printf(cli, "Worker: %10ld\n", worker);
+    }
+}
+
+/* ---- authentication ---- */
+
+/* The answer that proves the knowledge of the secret.  False: the file cannot be read. */
+static bool expected_answer(const struct mgt *mgt, const char *challenge, struct digest *out)
+{
+    int fd = open(mgt->dir.secret_path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    struct cli_text secret = {0};
+    char buf[512];
+    ssize_t n;
+    while ((n = read(fd, buf, sizeof buf)) > 0 && secret.len < (1 << 20)) {
+        cli_text_add(&secret, (struct str){buf, (size_t)n});
+    }
+    (void)close(fd);
+    struct str pieces[] = {str_of(challenge), STR("\n"), cli_text_str(&secret), str_of(challenge),
+                           STR("\n")};
+    digest_make(out, pieces, ARRAY_SIZE(pieces));
+    cli_text_free(&secret);
+    return n == 0;
+}
+
+static bool is_answer(struct str hex, const struct digest *digest)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned difference = hex.len == 2 * sizeof digest->bytes ? 0 : 1;
+    /* All of it is compared, so that the time tells nothing about where it differs. */
+    for (size_t i = 0; i < 2 * sizeof digest->bytes && i < hex.len; i++) {
+        unsigned byte = digest->bytes[i / 2];
+        char want = digits[i % 2 == 0 ? byte >> 4 : byte & 15];
+        char got = hex.ptr[i] >= 'A' && hex.ptr[i] <= 'F' ? (char)(hex.ptr[i] + 32) : hex.ptr[i];
+        difference |= (unsigned char)(want ^ got);
+    }
+    return difference == 0;
+}
+
+static void cmd_auth(struct cli *cli, void *ctx)
+{
+    struct mgt_call *call = ctx;
+    struct digest digest;
+    if (call->conn == NULL || call->mgt->dir.secret_path == NULL) {
+        cli_fail(cli, CLI_CANNOT, "Secret file not configured\n");
+    } else if (call->conn->is_authed) {
+        cmd_banner(cli, ctx);
+    } else if (!expected_answer(call->mgt, call->conn->challenge, &digest)) {
+        cli_fail(cli, CLI_CANNOT, "Cannot read the secret file\n");
+    } else if (!is_answer(cli->req->argv[1], &digest)) {
+        mgt__log(MGT_ERROR, "CLI Authentication failure from %s", call->conn->ident);
+        cli_fail(cli, CLI_CLOSE, "Wrong answer\n");
+    } else {
+        call->conn->is_authed = true;
+        memset(call->conn->challenge, 0, sizeof call->conn->challenge);
+        cmd_banner(cli, ctx);
+    }
+}
+
+/* ---- the worker's life ---- */
+
+static void fail_state(struct cli *cli, const struct mgt *mgt)
+{
+    cli_fail(cli, CLI_CANNOT, "Child in state %s", mgt__state_text(mgt->child.state));
+}
+
+static void cmd_start(struct cli *cli, void *ctx)
+{
+    struct mgt *mgt = mgt_of(ctx);
+    if (mgt->child.state != MGT_STOPPED) {
+        fail_state(cli, mgt);
+    } else if (!mgt->has_backend) {
+        cli_fail(cli, CLI_CANNOT, "No backend: objmapperd was started without -b");
+    } else {
+        struct cli_text why = {0};
+        if (mgt__child_start(mgt, &why) != RC_OK) {
+            cli_fail(cli, CLI_CANNOT, "Child start failed: %.*s", STR_ARG(cli_text_str(&why)));
+        }
+        cli_text_free(&why);
+    }
+}
+
+static void cmd_stop(struct cli *cli, void *ctx)
+{
+    struct mgt *mgt = mgt_of(ctx);
+    if (mgt->child.state != MGT_RUNNING && mgt->child.state != MGT_DIED) {
+        fail_state(cli, mgt);
+        return;
+    }
+    mgt__child_stop(mgt);
+}
+
+static void cmd_status(struct cli *cli, void *ctx)
+{
+    const char *state = mgt__state_text(mgt_of(ctx)->child.state);
+    if (cli->json) {
+        cli_json_open(cli);
+        cli_text_json(cli->text, str_of(state));
+        cli_json_close(cli);
+    } else {
+        cli_printf(cli, "Child in state %s", state);
+    }
+}
+
+static void cmd_panic_show(struct cli *cli, void *ctx)
+{
+    const char *panic = mgt_of(ctx)->child.panic;
+    if (panic == NULL) {
+        cli_fail(cli, CLI_CANNOT, "Child has not panicked or panic has been cleared");
+    } else if (cli->json) {
+        cli_json_open(cli);
+        cli_text_json(cli->text, str_of(panic));
+        cli_json_close(cli);
+    } else {
+        cli_printf(cli, "%s\n", panic);
+    }
+}
+
+static void cmd_panic_clear(struct cli *cli, void *ctx)
+{
+    struct mgt *mgt = mgt_of(ctx);
+    bool and_counter = cli->req->argc > 1;
+    if (and_counter && !str_eq(cli->req->argv[1], STR("-z"))) {
+        cli_fail(cli, CLI_PARAM, "Unknown parameter \"%.*s\".", STR_ARG(cli->req->argv[1]));
+        return;
+    }
+    if (mgt->child.panic == NULL && !and_counter) {
+        cli_fail(cli, CLI_CANNOT, "No panic to clear");
+        return;
+    }
+    if (and_counter) {
+        vsc_set(&mgt->counters->child_panic, 0);
+    }
+    XFREE(mgt->child.panic);
+}
+
+/* ---- help ---- */
+
+static cli_fn cmd_help;
+
+const struct cli_cmd mgt__commands[] = {
+    {"auth", 1, 1, cmd_auth, 0, "auth <response>", "Authenticate."},
+    {"banner", 0, 0, cmd_banner, 0, "banner", "Print the welcome banner."},
+    {"help", 0, 1, cmd_help, CLI_HAS_JSON, "help [-j|<command>]", "Show what can be asked."},
+    {"panic.clear", 0, 1, cmd_panic_clear, 0, "panic.clear [-z]",
+     "Forget the last panic; with -z set the counter MGT.child_panic to 0, too."},
+    {"panic.show", 0, 0, cmd_panic_show, CLI_HAS_JSON, "panic.show [-j]",
+     "Show the last panic, if there was one that was not cleared."},
+    {"param.reset", 1, 1, mgt__cmd_param_reset, CLI_HAS_JSON, "param.reset [-j] <param>",
+     "Set a parameter to its default."},
+    {"param.set", 2, 2, mgt__cmd_param_set, CLI_HAS_JSON, "param.set [-j] <param> <value>",
+     "Set a parameter."},
+    {"param.show", 0, 2, mgt__cmd_param_show, CLI_HAS_JSON, "param.show [-l|-j] [<param>|changed]",
+     "Show parameters and their values."},
+    {"pid", 0, 0, cmd_pid, CLI_HAS_JSON, "pid [-j]", "Show the ids of manager and worker."},
+    {"ping", 0, 1, cmd_ping, CLI_HAS_JSON, "ping [-j] [<timestamp>]", "Keep the connection alive."},
+    {"quit", 0, 0, cmd_quit, 0, "quit", "Close the connection."},
+    {"start", 0, 0, cmd_start, 0, "start", "Start the worker."},
+    {"status", 0, 0, cmd_status, CLI_HAS_JSON, "status [-j]", "Show the worker's state."},
+    {"stop", 0, 0, cmd_stop, 0, "stop", "Stop the worker; its cache is emptied."},
+    {NULL, 0, 0, NULL, 0, NULL, NULL},
+};
+
+/* The worker's, for help and manual only: they are forwarded as they are. */
+const struct cli_cmd mgt__worker_commands[] = {
+    {"backend.list", 0, 2, NULL, CLI_HAS_JSON, "backend.list [-j] [-p] [<backend_pattern>]",
+     "List backends."},
+    {"storage.list", 0, 0, NULL, CLI_HAS_JSON, "storage.list [-j]", "List storage devices."},
+    {"debug.listen_address", 0, 0, NULL, CLI_HIDDEN, "debug.listen_address",
+     "Report the actual listen addresses."},
+    {"debug.panic.worker", 0, 0, NULL, CLI_HIDDEN, "debug.panic.worker", "Panic the worker."},
+    {"debug.xid", 0, 2, NULL, CLI_HIDDEN, "debug.xid [<xid> [<chunk>]]",
+     "Show or set the next transaction id."},
+    {NULL, 0, 0, NULL, 0, NULL, NULL},
+};
+
+static int by_name(const void *a, const void *b)
+{
+    const struct cli_cmd *const *left = a;
+    const struct cli_cmd *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+static void help_json(struct cli *cli, const struct cli_cmd *cmd, bool is_first)
+{
+    cli_printf(cli, "%s{\n    \"request\": ", is_first ? "" : ",\n  ");
+    cli_text_json(cli->text, str_of(cmd->name));
+    cli_printf(cli, ",\n    \"syntax\": ");
+    cli_text_json(cli->text, str_of(cmd->syntax));
+    cli_printf(cli, ",\n    \"help\": ");
+    cli_text_json(cli->text, str_of(cmd->help));
+    cli_printf(cli, ",\n    \"minarg\": %u,\n    \"maxarg\": %u,\n    \"flags\": \"%s\",\n",
+               cmd->min, cmd->max, (cmd->flags & CLI_HIDDEN) != 0 ? "d" : "");
+    cli_printf(cli, "    \"json\": %s\n  }", (cmd->flags & CLI_HAS_JSON) != 0 ? "true" : "false");
+}
+
+static void help_all(struct cli *cli, bool with_worker)
+{
+    const struct cli_cmd *all[ARRAY_SIZE(mgt__commands) + ARRAY_SIZE(mgt__worker_commands)];
+    size_t count = 0;
+    for (const struct cli_cmd *cmd = mgt__commands; cmd->name != NULL; cmd++) {
+        all[count++] = cmd;
+    }
+    for (const struct cli_cmd *cmd = mgt__worker_commands; with_worker && cmd->name != NULL;
+         cmd++) {
+        all[count++] = cmd;
+    }
+    qsort(all, count, sizeof all[0], by_name);
+    if (cli->json) {
+        cli_json_open(cli);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (cli->json) {
+            help_json(cli, all[i], i == 0);
+        } else if ((all[i]->flags & CLI_HIDDEN) == 0) {
+            cli_printf(cli, "%s\n", all[i]->syntax);
+        }
+    }
+    if (cli->json) {
+        cli_json_close(cli);
+    }
+}
+
+static void cmd_help(struct cli *cli, void *ctx)
+{
+    if (cli->req->argc == 1) {
+        help_all(cli, mgt_of(ctx)->child.pid > 0);
+        return;
+    }
+    const struct cli_cmd *cmd = cli_find(mgt__commands, cli->req->argv[1]);
+    if (cmd == NULL) {
+        cmd = cli_find(mgt__worker_commands, cli->req->argv[1]);
+    }
+    if (cmd == NULL) {
+        cli_fail(cli, CLI_UNKNOWN, "Unknown request.\nType 'help' for more info.\n");
+    } else {
+        cli_printf(cli, "%s\n%s", cmd->syntax, cmd->help);
+    }
+}
+
+/* ---- the way of a request ---- */
+
+/* What Varnish's operators may type, and what needs VCL or bans: a clear word instead of "unknown".
+ */
+static bool is_planned(struct str name)
+{
+    static const char *const names[] = {
+        "backend.set_health", "ban",        "ban.list", "vcl.deps", "vcl.discard",
+        "vcl.inline",         "vcl.label",  "vcl.list", "vcl.load", "vcl.show",
+        "vcl.state",          "vcl.symtab", "vcl.use"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (str_eq(name, str_of(names[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void forward_to_worker(struct mgt *mgt, const struct cli_request *req, struct cli_text *text,
+                              unsigned *status)
+{
+    if (mgt->child.state == MGT_RUNNING) {
+        /* The text says what went wrong, for the log as for the peer. */
+        (void)!mgt__child_ask(mgt, req, status, text);
+    } else {
+        *status = CLI_UNKNOWN;
+        cli_text_printf(text, "Unknown request in manager process (child not running).\n"
+                              "Type 'help' for more info.");
+    }
+    if (*status == CLI_UNKNOWN && is_planned(req->argv[0])) {
+        *status = CLI_UNIMPLEMENTED;
+        cli_text_clear(text);
+        cli_text_printf(text, "%.*s is not there yet: it comes with a later release",
+                        STR_ARG(req->argv[0]));
+    }
+}
+
+/* Open to those who have not said the secret. */
+static bool is_public(const struct cli_cmd *cmd)
+{
+    return cmd != NULL && (cmd->fn == cmd_auth || cmd->fn == cmd_help || cmd->fn == cmd_ping ||
+                           cmd->fn == cmd_quit);
+}
+
+void mgt__cli_run(struct mgt_call *call, const struct cli_request *req, struct cli_text *text,
+                  unsigned *status)
+{
+    const struct cli_cmd *cmd = cli_find(mgt__commands, req->argv[0]);
+    bool is_authed = call->conn == NULL || call->conn->is_authed;
+    if (!is_authed && !is_public(cmd)) {
+        *status = CLI_AUTH;
+        mgt__challenge(call->conn, text);
+    } else if (cmd != NULL) {
+        cli_run(cmd, req, text, status, call);
+    } else {
+        forward_to_worker(call->mgt, req, text, status);
+    }
+}
+
+/* ---- -I ---- */
+
+static enum rc run_text(struct mgt *mgt, struct str rest, struct cli_text *why)
+{
+    while (rest.len > 0) {
+        struct cli_request req;
+        struct cli_text text = {0};
+        unsigned status = CLI_OK;
+        size_t used = 0;
+        const char *syntax = NULL;
+        bool may_fail = rest.ptr[0] == '-';
+        if (rest.ptr[0] == '#') {
+            (void)str_cut(&rest, '\n');
+            continue;
+        }
+        enum rc rc = cli_request_parse(rest, &req, &used, &syntax);
+        if (rc == RC_OK) {
+            struct mgt_call call = {mgt, NULL};
+            mgt__cli_run(&call, &req, &text, &status);
+        } else if (rc != RC_EOF) {
+            cli_text_printf(why, "-I file: %s", rc == RC_MALFORMED ? syntax : "is not complete");
+            return RC_INVALID;
+        }
+        bool is_bad = status != CLI_OK && status != CLI_TRUNCATED && !may_fail;
+        if (is_bad) {
+            cli_text_printf(why, "-I file CLI command failed (%u): %.*s: %.*s", status,
+                            STR_ARG(req.argv[0]), STR_ARG(str_trim(cli_text_str(&text))));
+        }
+        cli_text_free(&text);
+        cli_request_free(&req);
+        if (is_bad) {
+            return RC_INVALID;
+        }
+        rest.ptr += used;
+        rest.len -= used;
+    }
+    return RC_OK;
+}
+
+enum rc mgt__cli_file(struct mgt *mgt, const char *path, struct cli_text *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_text_printf(why, "Can't open %s: %s", path, strerror(errno));
+        return RC_NOT_FOUND;
+    }
+    struct cli_text text = {0};
+    char buf[1024];
+    ssize_t n;
+    while ((n = read(fd, buf, sizeof buf)) > 0 && text.len < CLI_REQUEST_MAX) {
+        cli_text_add(&text, (struct str){buf, (size_t)n});
+    }
+    (void)close(fd);
+    if (text.len > 0 && text.ptr[text.len - 1] != '\n') {
+        cli_text_add(&text, STR("\n"));
+    }
+    enum rc rc = run_text(mgt, cli_text_str(&text), why);
+    cli_text_free(&text);
+    return rc;
+}
