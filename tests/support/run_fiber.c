@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 
@@ -45,6 +46,9 @@ void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
     struct once once = {.post.fn = start, .fn = fn, .arg = arg};
     int err = sem_init(&once.ended, 0, 0);
     CHECK(err == 0);
+    /* On threads that it does not know, cmocka swallows its message unless it may abort. */
+    err = setenv("CMOCKA_TEST_ABORT", "1", 1);
+    CHECK(err == 0);
     struct run *run = run_new(conf);
     enum rc rc = run_start(run);
     CHECK(rc == RC_OK);
@@ -54,5 +58,6 @@ void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
     }
     run_stop(run);
     run_free(&run);
+    (void)unsetenv("CMOCKA_TEST_ABORT");
     (void)sem_destroy(&once.ended);
 }

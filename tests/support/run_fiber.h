@@ -6,7 +6,7 @@
  *     static void reads_something(void **state) { (void)state; run_once(body, NULL); }
  *
  * The fiber is on a loop's thread: an assertion that fails there prints its line and ends the test
- * program. */
+ * program (by abort). */
 #ifndef TESTS_SUPPORT_RUN_FIBER_H
 #define TESTS_SUPPORT_RUN_FIBER_H
 
