@@ -74,6 +74,9 @@ static inline void expect_record(struct log_reader *r, enum VSL_tag_e tag, uint3
     assert_int_equal(rec[1], id);
     assert_int_equal(VSL_LEN(rec), strlen(text) + 1);
     assert_memory_equal(VSL_CDATA(rec), text, strlen(text) + 1);
+    for (size_t i = strlen(text); i < VSL_BYTES(VSL_WORDS(VSL_LEN(rec))); i++) {
+        assert_int_equal(VSL_CDATA(rec)[i], 0);
+    }
 }
 
 static inline void expect_end(struct log_reader *r)

@@ -55,6 +55,7 @@ static void each_kind_of_record(void **state)
     log_open(&log, dir, 1 << 20);
     log_reader_open(&r, dir, 0);
     uint32_t mem[4096];
+    memset(mem, 0xff, sizeof mem); /* stale bytes must not get out */
     struct vsl_buf buf;
     vsl_buf_init(&buf, log.ring, mem, sizeof mem);
     struct vslb b;
@@ -314,7 +315,7 @@ static void moving_loses_nothing_when_full(void **state)
     unsigned read[2] = {0, 0};
     for (unsigned round = 0; round < 200; round++) {
         for (unsigned i = 0; i < round % 40; i++) {
-            unsigned who = (i + round) % 3 == 0;
+            unsigned who = (i + round) % 3 != 0;
             vslb_printf(&pen[who], SLT_VCL_Log, "%u", written[who]++);
         }
         bool is_to_small = round % 2 == 1;
@@ -491,6 +492,50 @@ static void slow_reader_is_told(void **state)
     log_close(&log);
 }
 
+/* Readers come at any time: at the tail they see only what is new; else they begin some segments
+ * back, at a whole record, and see all from there. */
+static void late_readers_begin_well(void **state)
+{
+    struct workdir *dir = *state;
+    struct log log;
+    log_open(&log, dir, 16384);
+    const size_t ring_words = (16384 - 88) / 4 / VSL_SEGMENTS * VSL_SEGMENTS;
+    struct rng rng = {11};
+    unsigned n = 0;
+    for (unsigned visit = 0; visit < 200; visit++) {
+        char text[128];
+        for (uint64_t more = rng_below(&rng, 60); more > 0; more--) {
+            int pad = (int)rng_below(&rng, 100);
+            (void)snprintf(text, sizeof text, "%08u%*s", n++, pad, "");
+            vsl_now(log.ring, SLT_VCL_Log, 0, str_of(text));
+        }
+        struct log_reader r;
+        log_reader_open(&r, dir, 0);
+        unsigned long want = 0;
+        size_t words = 0;
+        while (VSL_Next(r.cursor) == vsl_more) {
+            unsigned long got = strtoul(VSL_CDATA(r.cursor->rec.ptr), NULL, 10);
+            assert_true(words == 0 || got == want);
+            want = got + 1;
+            words += VSL_OVERHEAD + VSL_WORDS(VSL_LEN(r.cursor->rec.ptr));
+        }
+        assert_int_equal(want, n);
+        /* Five segments back, less what two ends of segments may take. */
+        assert_true(vsc_get(&log.main->shm_cycles) == 0 || words > ring_words / 8 * 4);
+        log_reader_close(&r);
+
+        log_reader_open(&r, dir, VSL_COPT_TAIL);
+        (void)snprintf(text, sizeof text, "%08u", n++);
+        expect_end(&r);
+        vsl_now(log.ring, SLT_VCL_Log, 0, str_of(text));
+        expect_record(&r, SLT_VCL_Log, 0, text);
+        expect_end(&r);
+        log_reader_close(&r);
+    }
+    assert_true(vsc_get(&log.main->shm_cycles) > 5);
+    log_close(&log);
+}
+
 /* The worker is gone, another one comes: the cursor ends, a new one finds the new log. */
 static void reader_learns_of_a_new_worker(void **state)
 {
@@ -533,6 +578,7 @@ int main(void)
         SHM_TEST(many_laps),
         SHM_TEST(records_at_the_very_end),
         SHM_TEST(slow_reader_is_told),
+        SHM_TEST(late_readers_begin_well),
         SHM_TEST(reader_learns_of_a_new_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

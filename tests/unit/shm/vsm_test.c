@@ -119,6 +119,33 @@ static void unpublished_is_unseen(void **state)
     vsm_set_free(&mgt, VSM_KEEP);
 }
 
+/* A file with holes would kill its writer when the disk has filled up meanwhile. */
+static void space_is_there_from_the_start(void **state)
+{
+    struct workdir *dir = *state;
+    struct vsm_set *mgt = open_set(dir, VSM_MGT_DIR);
+    struct model m = {.count = 0};
+    model_add(mgt, &m, 1, 1 << 20);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/" VSM_MGT_DIR "/_.index", dir->path);
+    FILE *index = fopen(path, "r");
+    assert_non_null(index);
+    char line[256];
+    char file[64] = "";
+    while (fgets(line, sizeof line, index) != NULL) {
+        if (strstr(line, " Test s1") != NULL) {
+            assert_int_equal(sscanf(line, "+ %63s 0 1048576 Test s1", file), 1);
+        }
+    }
+    (void)fclose(index);
+    (void)snprintf(path, sizeof path, VSM_MGT_DIR "/%s", file);
+    struct stat st;
+    assert_int_equal(fstatat(dir->fd, path, &st, 0), 0);
+    assert_int_equal(st.st_size, 1 << 20);
+    assert_true(st.st_blocks * 512 >= st.st_size);
+    vsm_set_free(&mgt, VSM_REMOVE);
+}
+
 static void text_is_replaced(void **state)
 {
     struct workdir *dir = *state;
@@ -273,13 +300,10 @@ static void full_disk_at_a_removal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SHM_TEST(reader_follows_adds_and_removals),
-        SHM_TEST(unpublished_is_unseen),
-        SHM_TEST(text_is_replaced),
-        SHM_TEST(new_worker_is_a_new_set),
-        SHM_TEST(world_errors_have_codes),
-        SHM_TEST(modes_do_not_depend_on_umask),
-        SHM_TEST(full_disk_never_leaves_half_a_line),
+        SHM_TEST(reader_follows_adds_and_removals), SHM_TEST(unpublished_is_unseen),
+        SHM_TEST(space_is_there_from_the_start),    SHM_TEST(text_is_replaced),
+        SHM_TEST(new_worker_is_a_new_set),          SHM_TEST(world_errors_have_codes),
+        SHM_TEST(modes_do_not_depend_on_umask),     SHM_TEST(full_disk_never_leaves_half_a_line),
         SHM_TEST(full_disk_at_a_removal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
