@@ -38,7 +38,10 @@ function(fuzz_target name file module)
     target_link_libraries(fuzz_${name} PRIVATE objm_${module})
     target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    # The first folder gets what is found; the kept corpus is only read.
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/found/${name})
     add_test(NAME fuzz.${name}
-        COMMAND fuzz_${name} -runs=20000 -max_total_time=20 -seed=1 ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
+        COMMAND fuzz_${name} -runs=20000 -max_total_time=20 -seed=1 ${CMAKE_BINARY_DIR}/found/${name}
+            ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
     set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
 endfunction()

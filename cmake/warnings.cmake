@@ -17,3 +17,7 @@ if(OBJM_SANITIZE MATCHES "thread" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
     # gcc warns that its sanitizer does not model atomic_thread_fence.
     add_compile_options(-Wno-tsan)
 endif()
+if(OBJM_FUZZ)
+    # Without it the fuzzer would see its own target's branches only, not those of the code under test.
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

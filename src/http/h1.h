@@ -71,14 +71,15 @@ struct h1_head {
 
 /* Parses a head from buf[0..len), of which the first `seen` bytes were there already when an
  * earlier call said RC_AGAIN (0 in the first call): nothing is scanned again until a line is whole.
- * The result is a function of the bytes, not of how they were split over calls.
- * h (initialised, emptied by each call) borrows from buf, which may be moved between
- * calls; buf is changed only by unfolding and by splitting an absolute URL.
- * RC_OK: the head is whole, and safe to forward as it stands in h: only normalised text.
- * RC_AGAIN: more bytes are needed; h is empty.  At the peer's end of stream with len 0, or nothing
- *           but blanks (h1_is_blank), it left between messages.
- * RC_MALFORMED, RC_TOO_LONG, RC_UNSUPPORTED: head->error says why; answer h1_error_status() and
- * close the connection, since nobody knows where the next message would begin. */
+ * The result is a function of the bytes, not of how they were split over calls; a verdict falls at
+ * the latest when the line it is about is whole, or a limit is reached. h (initialised, emptied by
+ * each call) borrows from buf, which may be moved between calls; buf is changed only by unfolding
+ * and by splitting an absolute URL. RC_OK: the head is whole, and safe to forward as it stands in
+ * h: only normalised text.  Fields that Connection names, and a request's Expect, are is_hop:
+ * copies leave them out. RC_AGAIN: more bytes are needed; h is empty.  At the peer's end of stream
+ * with len 0, or nothing but blanks (h1_is_blank), it left between messages. RC_MALFORMED,
+ * RC_TOO_LONG, RC_UNSUPPORTED: head->error says why; answer h1_error_status() and close the
+ * connection, since nobody knows where the next message would begin. */
 MUST_USE enum rc h1_parse_request(struct http *h, char *buf, size_t len, size_t seen,
                                   const struct h1_limits *limits, struct h1_head *head);
 MUST_USE enum rc h1_parse_response(struct http *h, char *buf, size_t len, size_t seen,

@@ -89,8 +89,17 @@ static bool is_allowed(const struct pass *p, uint32_t flag)
     return (p->flags & flag) != 0;
 }
 
+/* The scans below keep their place in a local: through `p` every step would go to memory. */
+static char *skip(char *at, const char *end, unsigned classes)
+{
+    while (at < end && http__is(*at, classes)) {
+        at++;
+    }
+    return at;
+}
+
 /* Passes a line end; p->at stands at the first character that could not be part of the line. */
-static bool line_end(struct pass *p, enum h1_error otherwise)
+static inline bool line_end(struct pass *p, enum h1_error otherwise)
 {
     if (p->at == p->end) {
         return false;
@@ -133,8 +142,8 @@ static bool start_blanks(struct pass *p, enum h1_error otherwise)
         return refuse(p, is_line_end ? H1_ERR_BAD_START : otherwise);
     }
     p->at++;
-    while (is_allowed(p, H1_START_BLANKS) && p->at < p->end && http__is(*p->at, HTTP__BLANK)) {
-        p->at++;
+    if (is_allowed(p, H1_START_BLANKS)) {
+        p->at = skip(p->at, p->end, HTTP__BLANK);
     }
     return p->at < p->end;
 }
@@ -171,9 +180,7 @@ static bool request_line(struct pass *p)
 {
     leading_blanks(p);
     const char *from = p->at;
-    while (p->at < p->end && http__is(*p->at, HTTP__TCHAR)) {
-        p->at++;
-    }
+    p->at = skip(p->at, p->end, HTTP__TCHAR);
     p->h->method = text_to(p, from);
     if (p->at < p->end && p->h->method.len == 0) {
         return refuse(p, H1_ERR_BAD_METHOD);
@@ -208,9 +215,7 @@ static bool status_line(struct pass *p)
         return false;
     }
     from = p->at;
-    while (p->at < p->end && http__is(*p->at, HTTP__DIGIT)) {
-        p->at++;
-    }
+    p->at = skip(p->at, p->end, HTTP__DIGIT);
     struct str status = text_to(p, from);
     if (p->at == p->end) {
         return false;
@@ -246,19 +251,15 @@ static bool field_value(struct pass *p, char **value_end)
         if (!is_allowed(p, H1_OBS_FOLD)) {
             return refuse(p, H1_ERR_FOLDED);
         }
+        /* Not the blanks that follow: a TAB among them that has not come yet would stay one. */
         memset(*value_end, ' ', (size_t)(p->at - *value_end));
-        while (p->at < p->end && http__is(*p->at, HTTP__BLANK)) {
-            *p->at++ = ' ';
-        }
     }
 }
 
 static bool field(struct pass *p)
 {
     char *from = p->at;
-    while (p->at < p->end && http__is(*p->at, HTTP__TCHAR)) {
-        p->at++;
-    }
+    p->at = skip(from, p->end, HTTP__TCHAR);
     if (UNLIKELY(p->at == p->end)) {
         return false;
     }
@@ -269,17 +270,19 @@ static bool field(struct pass *p)
                                        : H1_ERR_BAD_NAME);
     }
     struct str name = text_to(p, from);
-    p->at++;
-    while (p->at < p->end && http__is(*p->at, HTTP__BLANK)) {
-        p->at++;
-    }
+    p->at = skip(p->at + 1, p->end, HTTP__BLANK);
     char *value_from = p->at;
     char *value_end = p->at;
     if (!field_value(p, &value_end)) {
         return false;
     }
-    struct str value = str_trim((struct str){value_from, (size_t)(value_end - value_from)});
-    if (UNLIKELY((size_t)(value.ptr + value.len - from) > p->hdr_bytes)) {
+    /* A fold may have put blanks before the text. */
+    value_from = skip(value_from, value_end, HTTP__BLANK);
+    while (value_end > value_from && http__is(value_end[-1], HTTP__BLANK)) {
+        value_end--;
+    }
+    struct str value = {value_from, (size_t)(value_end - value_from)};
+    if (UNLIKELY((size_t)(value_end - from) > p->hdr_bytes)) {
         return refuse(p, H1_ERR_HDR_TOO_LONG);
     }
     enum http_hdr_id id = http_hdr_id(name);

@@ -30,11 +30,11 @@ const char *http__end_of_url(const char *at, const char *end);
 enum { HTTP__P = 1, HTTP__F = 2, HTTP__I = 4, HTTP__S = 8, HTTP__K = 16, HTTP__ONCE = 32 };
 uint8_t http__hdr_flags(enum http_hdr_id id);
 
-/* The slot in headers.def; name is not empty. */
-unsigned http__hdr_slot(struct str name);
-
 /* A delta-seconds: saturates at HTTP_CC_MAX_S, may have a fraction, 0 when it is no number. */
 uint32_t http__seconds(struct str s);
+
+/* The slot that a name has to have in headers.def; not empty. */
+unsigned http__hdr_slot(struct str name);
 
 static inline void http__mark(struct http *h, unsigned id)
 {

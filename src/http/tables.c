@@ -31,12 +31,17 @@ static const uint8_t id_in_slot[256] = {
 #undef HDR
 };
 
-unsigned http__hdr_slot(struct str name)
+static inline unsigned hdr_slot(struct str name)
 {
     unsigned first = (unsigned char)name.ptr[0] | 0x20U;
     unsigned middle = (unsigned char)name.ptr[name.len / 2] | 0x20U;
     unsigned last = (unsigned char)name.ptr[name.len - 1] | 0x20U;
     return ((unsigned)name.len * 109 + first * 131 + middle * 141 + last * 159) & 0xff;
+}
+
+unsigned http__hdr_slot(struct str name)
+{
+    return hdr_slot(name);
 }
 
 static uint64_t load(const char *at, size_t bytes)
@@ -71,7 +76,7 @@ enum http_hdr_id http_hdr_id(struct str name)
     if (name.len == 0) {
         return HDR_OTHER;
     }
-    enum http_hdr_id id = (enum http_hdr_id)id_in_slot[http__hdr_slot(name)];
+    enum http_hdr_id id = (enum http_hdr_id)id_in_slot[hdr_slot(name)];
     struct str known = headers[id].name;
     return known.len == name.len && agrees(name.ptr, known.ptr, name.len) ? id : HDR_OTHER;
 }
