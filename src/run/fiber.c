@@ -136,6 +136,7 @@ enum rc fiber_start(fiber_fn *fn, void *arg, const char *name)
     fiber->description = STR_NONE;
     fiber->wait = WAIT_NONE;
     fiber->is_woken = false;
+    fiber->moved_bytes = 0;
     /* What starts while its loop stops may run, but not wait. */
     fiber->is_cancelled = loop->is_stopping;
     fiber->state = FIBER_READY;
@@ -187,6 +188,7 @@ static void suspend(struct fiber *fiber)
     CHECK(fiber->loop->current == fiber);
     context__switch(&fiber->context, &fiber->loop->context);
     CHECK(fiber->state == FIBER_RUNNING);
+    fiber->moved_bytes = 0;
 }
 
 static void make_ready(struct fiber *fiber, enum rc rc)

@@ -81,6 +81,13 @@ enum rc loop__watch(struct loop *loop, int fd, uint32_t events, void *owner, enu
     return RC_OK;
 }
 
+enum rc loop__rewatch(struct loop *loop, int fd, uint32_t events, void *owner, enum watch_kind kind)
+{
+    struct epoll_event ev = {.events = events, .data.u64 = watch_data(owner, kind)};
+    int err = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, fd, &ev);
+    return err == 0 ? RC_OK : rc_from_errno(errno);
+}
+
 void loop__unwatch(struct loop *loop, int fd, void *owner, enum watch_kind kind)
 {
     int err = epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);

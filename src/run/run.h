@@ -115,7 +115,7 @@ typedef void fiber_fn(void *arg); /* YIELDS */
 /* Starts a fiber on the calling thread's loop; it runs later in this tick.  `name` is borrowed and
  * must be static.  RC_LIMIT: no fiber (or no memory for its stack) is left. */
 MUST_USE enum rc fiber_start(fiber_fn *fn, void *arg, const char *name);
-struct fiber *fiber_self(void); /* NULL outside fibers */
+struct fiber *fiber_self(void); /* NULL outside fibers; good until the fiber's fn returns */
 const char *fiber_name(const struct fiber *fiber);
 /* A line for panic reports, e.g. the URL at work; borrowed until replaced with NULL. */
 void fiber_describe(struct str text);

@@ -140,6 +140,7 @@ struct fiber {
     void *arg;
     const char *name;
     struct str description;
+    size_t moved_bytes;   /* through sockets, since it last suspended */
     uint64_t deadline_ns; /* of the wait; the timer may still stand for an earlier one */
     struct timer timer;
     struct context context;
@@ -232,6 +233,9 @@ void *loop__main(void *arg);
 /* Registers fd; RC_NOSPACE, RC_LIMIT, RC_INVALID. */
 MUST_USE enum rc loop__watch(struct loop *loop, int fd, uint32_t events, void *owner,
                              enum watch_kind kind);
+/* Registers fd for other events. */
+MUST_USE enum rc loop__rewatch(struct loop *loop, int fd, uint32_t events, void *owner,
+                               enum watch_kind kind);
 /* Unregisters fd and forgets events of `owner` that were fetched and not looked at yet. */
 void loop__unwatch(struct loop *loop, int fd, void *owner, enum watch_kind kind);
 /* Under a shuffle seed: yields now and then, where a suspension is possible.  Yields. */
@@ -251,6 +255,8 @@ struct fd_wait {
     struct fiber *fiber;
 };
 
+/* After a refused write: makes sure that room will be told. */
+MUST_USE enum rc sock__want_room(struct sock *sock);
 void sock__on_event(struct sock *sock, uint32_t events);
 /* The socks of loop->idle_ready; returns how many were told. */
 unsigned sock__run_idle_ready(struct loop *loop);

@@ -11,6 +11,10 @@
  *              here on a short read no longer means "nothing left": the end is still to be read.
  *   writable   no write was refused since the last edge; true at first, so writes never wait first
  *
+ * Room to write is told by TCP only after a write was refused, so asking for it from the start
+ * costs nothing.  A Unix socket tells it each time its peer reads: there it is asked for at the
+ * first refusal (sock__want_room), by the one epoll_ctl of such a connection.
+ *
  * Idle: on_idle is set, and no fiber is there.  The timer stays armed when the socket wakes, for
  * the next idle period moves it later at no cost; one that fires in between finds no on_idle. */
 #include "run/run_priv.h"
@@ -20,8 +24,6 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-static const uint32_t SOCK_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 enum rc sock_open(struct sock *sock, int *take_fd)
 {
@@ -36,12 +38,26 @@ enum rc sock_open(struct sock *sock, int *take_fd)
     CHECK(err == 0);
     /* Refused by Unix sockets, which is how we know them; others never delay. */
     sock->is_unix = setsockopt(sock->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0;
-    enum rc rc = loop__watch(loop, sock->fd, SOCK_EVENTS, sock, WATCH_SOCK);
+    sock->tells_room = !sock->is_unix;
+    uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET | (sock->tells_room ? EPOLLOUT : 0);
+    enum rc rc = loop__watch(loop, sock->fd, events, sock, WATCH_SOCK);
     if (rc != RC_OK) {
         (void)close(sock->fd);
         sock->fd = -1;
     }
     return rc;
+}
+
+enum rc sock__want_room(struct sock *sock)
+{
+    sock->writable = false;
+    if (LIKELY(sock->tells_room)) {
+        return RC_OK;
+    }
+    /* Registering anew tells at once if there is room by now. */
+    sock->tells_room = true;
+    return loop__rewatch(sock->loop, sock->fd, EPOLLIN | EPOLLRDHUP | EPOLLET | EPOLLOUT, sock,
+                         WATCH_SOCK);
 }
 
 void sock_close(struct sock *sock)

@@ -2,7 +2,8 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Stream sockets on a loop, edge triggered: registered once, then read and written until the
  * kernel says EAGAIN.  All calls are made on the home loop; those marked YIELDS from a fiber, and
- * by one reading and one writing fiber at a time. */
+ * by one reading and one writing fiber at a time.  A fiber that moved 1 MiB without suspending lets
+ * others run before it moves more. */
 #ifndef RUN_SOCK_H
 #define RUN_SOCK_H
 
@@ -18,6 +19,7 @@ struct sock {
     bool writable;
     bool hung_up; /* the end of the stream or an error was reported: there is no later edge */
     bool is_unix;
+    bool tells_room; /* registered for EPOLLOUT */
     struct fiber *reader;
     struct fiber *writer;
     struct loop *loop;

@@ -53,14 +53,14 @@ YIELDS static enum rc begin_connect(int fd, const struct sockaddr *addr, socklen
 
 YIELDS static enum rc finish_connect(struct sock *sock, uint64_t deadline_ns)
 {
-    sock->writable = false;
-    while (!sock->writable) {
+    enum rc rc = sock__want_room(sock);
+    while (rc == RC_OK && !sock->writable) {
         sock->writer = fiber_self();
-        enum rc rc = fiber__wait(sock->writer, WAIT_RUN, deadline_ns);
+        rc = fiber__wait(sock->writer, WAIT_RUN, deadline_ns);
         sock->writer = NULL;
-        if (rc != RC_OK) {
-            return rc;
-        }
+    }
+    if (rc != RC_OK) {
+        return rc;
     }
     int err = 0;
     socklen_t len = sizeof(err);

@@ -16,6 +16,9 @@
 #include <limits.h>
 #include <sys/sendfile.h>
 
+/* A peer that is as fast as we are would otherwise keep its fiber running, and others waiting. */
+enum { TURN_BYTES = 1 << 20 };
+
 /* What a stream can end with, of all that errno can say. */
 static enum rc stream_error(int err)
 {
@@ -59,6 +62,9 @@ YIELDS static enum rc begin(struct sock *sock)
     CHECK(sock->fd >= 0);
     CHECK(sock->loop == fiber->loop);
     loop__jitter(sock->loop);
+    if (UNLIKELY(fiber->moved_bytes >= TURN_BYTES)) {
+        fiber_yield();
+    }
     return fiber->is_cancelled ? RC_CANCELLED : RC_OK;
 }
 
@@ -103,6 +109,7 @@ enum rc sock_read(struct sock *sock, void *buf, size_t bytes, struct sock_limit 
     for (;;) {
         rc = sock_read_now(sock, buf, bytes, got);
         if (rc != RC_AGAIN) {
+            fiber_self()->moved_bytes += *got;
             return rc;
         }
         rc = wait_in(sock, &sock->reader, &lim);
@@ -165,8 +172,8 @@ YIELDS static enum rc after_refusal(struct sock *sock, int err, const struct soc
     if (err != EAGAIN) {
         return stream_error(err);
     }
-    sock->writable = false;
-    return wait_in(sock, &sock->writer, lim);
+    enum rc rc = sock__want_room(sock);
+    return rc != RC_OK ? rc : wait_in(sock, &sock->writer, lim);
 }
 
 enum rc sock_writev(struct sock *sock, struct iovec *iov, unsigned iovs, struct sock_limit lim,
@@ -189,6 +196,7 @@ enum rc sock_writev(struct sock *sock, struct iovec *iov, unsigned iovs, struct 
             continue;
         }
         *total += (uint64_t)n;
+        fiber_self()->moved_bytes += (size_t)n;
         consume(&g, (size_t)n);
     }
     return rc;

@@ -9,7 +9,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,6 +171,54 @@ static void a_wake_beats_a_deadline_not_yet_seen(void **state)
     (void)state;
     struct late_wake late = {.rc = RC_IO};
     run_fake(wake_after_the_deadline, &late);
+}
+
+/* ---- fairness ---- */
+
+struct restless {
+    struct timer timer;
+    struct fiber *fibers[2];
+    bool is_over;
+};
+
+static void end_restlessness(struct timer *timer, struct loop *loop)
+{
+    (void)loop;
+    CONTAINER_OF(timer, struct restless, timer)->is_over = true;
+}
+
+static void wake_the_other(void *arg)
+{
+    struct restless *r = arg;
+    unsigned own = r->fibers[0] == NULL ? 0 : 1;
+    r->fibers[own] = fiber_self();
+    while (!r->is_over) {
+        if (r->fibers[1 - own] != NULL) {
+            fiber_wake(r->fibers[1 - own]);
+        }
+        assert_int_equal(fiber_wait(NEVER), RC_OK);
+    }
+    fiber_wake(r->fibers[1 - own]);
+    fiber_yield(); /* so that the other's last wake finds us */
+}
+
+static void keep_each_other_busy(void *arg)
+{
+    struct restless *r = arg;
+    must_start(wake_the_other, r);
+    must_start(wake_the_other, r);
+    struct loop *loop = loop_self();
+    timer_arm(loop, &r->timer, loop_mono_ns(loop) + NS_PER_MS, end_restlessness);
+    while (!r->is_over) {
+        assert_int_equal(fiber_sleep(NS_PER_MS), RC_OK);
+    }
+}
+
+static void busy_fibers_do_not_stop_the_clock(void **state)
+{
+    (void)state;
+    struct restless r = {0};
+    run_once(keep_each_other_busy, &r);
 }
 
 /* ---- cancel ---- */
@@ -433,6 +483,54 @@ static void trimmed_stacks_work_again(void **state)
     run_fake(trim_keeps_what_the_pool_needs, NULL);
 }
 
+static unsigned count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    unsigned lines = 0;
+    for (int c = getc(maps); c != EOF; c = getc(maps)) {
+        lines += c == '\n';
+    }
+    (void)fclose(maps);
+    return lines;
+}
+
+static void start_thousands(void *arg)
+{
+    (void)arg;
+    unsigned before = count_mappings();
+    for (unsigned i = 0; i < 3000; i++) {
+        must_start(sleep_long, NULL);
+    }
+    unsigned added = count_mappings() - before;
+    assert_true(added < 600 || stack__cap() < UINT32_MAX);
+    assert_true(added < 2 * 3000 + 600);
+}
+
+static void thousands_of_stacks_are_few_mappings(void **state)
+{
+    (void)state;
+    if (RUN_TSAN) {
+        skip(); /* it maps memory of its own for each fiber */
+    }
+    run_fake(start_thousands, NULL);
+}
+
+static void start_until_memory_is_out(void *arg)
+{
+    (void)arg;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = (rlim_t)256 << 20;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    unsigned started = 0;
+    while (fiber_start(sleep_long, NULL, "one more") == RC_OK) {
+        started++;
+    }
+    assert_true(started < 4000);
+    assert_int_equal(fiber_start(sleep_long, NULL, "one more"), RC_LIMIT);
+}
+
 /* ---- what must die ---- */
 
 /* The signal that ended a child which ran fn on a fiber, 0 when it exited well. */
@@ -502,6 +600,15 @@ static void overflows_and_pinned_waits_die(void **state)
     assert_int_equal(death_of(pin_and_go_on), 0);
 }
 
+static void no_memory_for_a_stack_is_a_limit(void **state)
+{
+    (void)state;
+    if (RUN_ASAN || RUN_TSAN) {
+        skip(); /* they map terabytes for themselves */
+    }
+    assert_int_equal(death_of(start_until_memory_is_out), 0);
+}
+
 /* ---- seeded schedules ---- */
 
 struct schedule {
@@ -558,6 +665,7 @@ int main(void)
         cmocka_unit_test(starts_past_the_limit_are_refused),
         cmocka_unit_test(wakes_are_not_lost),
         cmocka_unit_test(a_wake_beats_a_deadline_not_yet_seen),
+        cmocka_unit_test(busy_fibers_do_not_stop_the_clock),
         cmocka_unit_test(cancelling_ends_every_wait),
         cmocka_unit_test(closing_a_gate_waits_for_those_inside),
         cmocka_unit_test(offload_runs_elsewhere_and_waits),
@@ -566,7 +674,9 @@ int main(void)
         cmocka_unit_test(hooks_run_on_their_loop),
         cmocka_unit_test(stacks_are_deep_and_apart),
         cmocka_unit_test(trimmed_stacks_work_again),
+        cmocka_unit_test(thousands_of_stacks_are_few_mappings),
         cmocka_unit_test(overflows_and_pinned_waits_die),
+        cmocka_unit_test(no_memory_for_a_stack_is_a_limit),
         cmocka_unit_test(a_seed_gives_one_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

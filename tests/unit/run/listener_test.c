@@ -206,6 +206,73 @@ static void a_dead_listening_socket_does_not_spin(void **state)
     run_once_with(&conf, accept_on_a_dead_socket, NULL);
 }
 
+/* ---- one descriptor, several loops ---- */
+
+struct shared {
+    int listen_fd;
+    atomic_uint accepted;
+    struct listener *listeners[3];
+    sem_t all;
+};
+
+static void on_shared_accept(void *arg, int *take_fd, const struct sockaddr *peer, socklen_t len)
+{
+    (void)peer;
+    (void)len;
+    struct shared *shared = arg;
+    (void)close(*take_fd);
+    *take_fd = -1;
+    if (atomic_fetch_add(&shared->accepted, 1) + 1 == CLIENTS) {
+        (void)sem_post(&shared->all);
+    }
+}
+
+static void open_shared(struct loop *loop, void *arg)
+{
+    struct shared *shared = arg;
+    assert_int_equal(listener_open(&shared->listeners[loop_index(loop)], shared->listen_fd,
+                                   on_shared_accept, shared, NULL),
+                     RC_OK);
+}
+
+static void close_shared(struct loop *loop, void *arg)
+{
+    struct shared *shared = arg;
+    listener_close(&shared->listeners[loop_index(loop)]);
+}
+
+static void loops_share_a_descriptor(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    listen_on_loopback(&door);
+    struct shared shared = {.listen_fd = door.listen_fd};
+    assert_int_equal(sem_init(&shared.all, 0, 0), 0);
+    struct run_conf conf = run_test_conf();
+    conf.loops = 3;
+    conf.on_start = open_shared;
+    conf.on_stop = close_shared;
+    conf.hook_arg = &shared;
+    struct run *run = run_new(&conf);
+    assert_int_equal(run_start(run), RC_OK);
+    int fds[CLIENTS];
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fds[i] >= 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&door.addr, sizeof(door.addr)), 0);
+    }
+    while (sem_wait(&shared.all) != 0) {
+    }
+    run_stop(run);
+    run_free(&run);
+    assert_int_equal(atomic_load(&shared.accepted), CLIENTS);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        (void)close(fds[i]);
+    }
+    (void)sem_destroy(&shared.all);
+    (void)close(door.listen_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +280,7 @@ int main(void)
         cmocka_unit_test(out_of_descriptors_is_a_pause),
         cmocka_unit_test(a_listener_may_be_closed_by_its_own_function),
         cmocka_unit_test(a_dead_listening_socket_does_not_spin),
+        cmocka_unit_test(loops_share_a_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -280,6 +280,48 @@ static void writes_tell_how_far_they_got(void **state)
     run_fake(fill_a_peer_that_does_not_read, NULL);
 }
 
+struct greedy {
+    struct sock pair[2];
+    unsigned turns;
+};
+
+static void count_other_turns(void *arg)
+{
+    struct greedy *g = arg;
+    while (g->pair[0].fd >= 0) {
+        g->turns++;
+        fiber_yield();
+    }
+}
+
+/* Never has to wait: what it writes is there to read. */
+static void write_and_read_at_once(void *arg)
+{
+    struct greedy *g = arg;
+    static char buf[16384];
+    open_pair(g->pair);
+    must_start(count_other_turns, g);
+    for (unsigned i = 0; i < 1024; i++) {
+        struct iovec iov = {buf, sizeof(buf)};
+        size_t got;
+        assert_int_equal(sock_writev(&g->pair[0], &iov, 1, NO_LIMIT, false, NULL), RC_OK);
+        if (i == 0) {
+            fiber_yield(); /* for the first edge */
+        }
+        assert_int_equal(sock_read(&g->pair[1], buf, sizeof(buf), NO_LIMIT, &got), RC_OK);
+        assert_int_equal(got, sizeof(buf));
+    }
+    assert_true(g->turns >= 16);
+    close_pair(g->pair);
+}
+
+static void a_fast_peer_does_not_starve_others(void **state)
+{
+    (void)state;
+    struct greedy g = {0};
+    run_fake(write_and_read_at_once, &g);
+}
+
 /* ---- ends ---- */
 
 static void end_a_stream(void *arg)
@@ -734,6 +776,7 @@ int main(void)
         cmocka_unit_test(echoed_bytes_are_the_bytes_sent),
         cmocka_unit_test(reads_end_at_either_limit),
         cmocka_unit_test(writes_tell_how_far_they_got),
+        cmocka_unit_test(a_fast_peer_does_not_starve_others),
         cmocka_unit_test(an_end_is_seen_behind_data),
         cmocka_unit_test(an_abort_is_a_reset_and_no_signal),
         cmocka_unit_test(the_end_of_the_runtime_ends_reads),
