@@ -25,17 +25,25 @@ struct objcore;
 struct cache_conf {
     struct run *run;
     uint64_t seed; /* for schedules in tests; 0 otherwise */
+    /* How many calls of cache_resurrect will come.  Until the last has returned, what is purged or
+     * replaced is remembered, so that no older object of it is taken back. */
+    unsigned resurrections;
+    /* Where there are several stores: the one that gives the revisions of all (see
+     * stv_revision_seen); borrowed.  NULL: each its own. */
+    struct stevedore *revisions;
 };
 /* The caller owns *out.  RC_LIMIT. */
 MUST_USE enum rc cache_new(const struct cache_conf *conf, struct cache **out);
-/* After run_stop: no request or fetch is left. */
+/* After run_stop: no request, fetch or reference is left.  Objects stay in their stores. */
 void cache_free(struct cache **cache);
 
 /* For stv_conf.owner_ops of every store whose objects this cache owns. */
 const struct stv_owner_ops *cache_owner_ops(void);
-/* Takes back what an earlier worker left; blocking, on a thread of its own. */
+/* Takes back what an earlier worker left; blocking, on a thread of its own that is not registered
+ * with RCU. */
 void cache_resurrect(struct cache *cache, struct stevedore *stv);
-/* Kills what has expired; returns when the next one does (monotonic).  Any thread, now and then. */
+/* Kills what has expired, some hundreds at most; returns when to come again (monotonic: now if
+ * there is more, NEVER if nothing will expire).  Any thread. */
 uint64_t cache_expire(struct cache *cache);
 
 struct obj_times {
@@ -74,9 +82,16 @@ struct lookup {
 /* RC_OK; RC_TIMEOUT or RC_CANCELLED while parked.  Yields only when it parks. */
 YIELDS MUST_USE enum rc cache_lookup(struct cache *cache, const struct lookup_req *req,
                                      struct lookup *out);
+/* A busy core that nobody else can find, for a pass: fetch into it as into any other (obj_ready
+ * returns false).  The caller owns it. */
+struct objcore *cache_private(struct cache *cache);
+/* What this fetch will replace, newest first to match the request; for a conditional fetch.  NULL:
+ * nothing.  Borrowed until obj_finish or obj_fail. */
+struct objcore *obj_replaces(const struct objcore *busy);
 
 /* Kills every object of the digest and detaches its fetches; none of them is found by a lookup that
- * begins after this returns, in this worker or a later one.  Returns how many were killed. */
+ * begins after this returns, in this worker or a later one.  Returns how many were killed.  On a
+ * thread of a loop, or one registered with RCU. */
 unsigned cache_purge(struct cache *cache, const struct digest *digest);
 
 /* ---- fetching ---- */
@@ -85,7 +100,7 @@ unsigned cache_purge(struct cache *cache, const struct digest *digest);
 enum obj_attr {
     OA_HTTP = 1, /* the response's head, as the engine encodes it */
     OA_VARY = 2,
-    OA_FLAGS = 3,
+    OA_FLAGS = 3, /* kept by obj_set_flags; not for obj_set */
     OA_XID = 4,
     OA__COUNT = 8
 };

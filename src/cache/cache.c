@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The cache as a whole: making and unmaking it, purge, eviction, figures. */
+#include "cache/cache_priv.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum { TABLE_BUCKETS_MIN = 1024 };
+
+enum rc cache_new(const struct cache_conf *conf, struct cache **out)
+{
+    struct cache *cache = xaligned(_Alignof(struct cache), sizeof *cache);
+    memset(cache, 0, sizeof *cache);
+    cache->magic = CACHE_MAGIC;
+    cache->is_seeded = conf->seed != 0;
+    cache->revisions = conf->revisions;
+    atomic_store_explicit(&cache->resurrections_left, conf->resurrections, memory_order_relaxed);
+    for (unsigned i = 0; i < CACHE_STRIPES; i++) {
+        int err = pthread_mutex_init(&cache->stripes[i].lock, NULL);
+        CHECK(err == 0);
+        cache->stripes[i].rng.state = conf->seed + i;
+    }
+    expiry__init(&cache->expiry);
+    struct digest nowhere = {{0}};
+    head__init(&cache->nowhere, cache, &nowhere);
+    cache->nowhere.refs = 1;
+    cache->table = cds_lfht_new(TABLE_BUCKETS_MIN, TABLE_BUCKETS_MIN, 0,
+                                CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
+    *out = cache;
+    if (cache->table == NULL) {
+        cache_free(out);
+        return RC_LIMIT;
+    }
+    return RC_OK;
+}
+
+/* Objects stay in the store, for a next worker, so they are neither killed nor deleted there. */
+static void forget_cores(struct cache *cache, struct objhead *head)
+{
+    struct stripe *stripe = head__stripe(head);
+    stripe__lock(stripe);
+    CHECK(list_is_empty(&head->busies));
+    const struct cores *cores = head__cores(head);
+    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
+        cores->v[i]->place = CORE_LEAVING;
+    }
+    struct objcore *left = head__rebuild(head, NULL, HEAD_FRONT);
+    stripe__unlock(stripe);
+    while (left != NULL) {
+        struct objcore *oc = left;
+        left = oc->next_left;
+        expiry__remove(cache, oc);
+        if (atomic_load_explicit(&oc->is_stored, memory_order_relaxed)) {
+            stv_set_owner(oc->stv, NULL);
+            oc->stv = NULL;
+        }
+        obj_release(&oc);
+    }
+}
+
+/* Nobody is left but the thread of call_rcu, which reaps heads.  So they are first pinned, all, and
+ * let go one by one after the walk: this thread may be none that can walk beside it. */
+static void free_table(struct cache *cache)
+{
+    rcu_barrier();
+    size_t n = 0;
+    struct objhead **heads = xcalloc(atomic_load(&cache->heads) + 1, sizeof(struct objhead *));
+    struct cds_lfht_iter iter;
+    struct cds_lfht_node *node;
+    cds_lfht_for_each(cache->table, &iter, node)
+    {
+        CHECK(n < atomic_load(&cache->heads));
+        heads[n] = CONTAINER_OF(node, struct objhead, node);
+        struct stripe *stripe = head__stripe(heads[n]);
+        stripe__lock(stripe);
+        heads[n++]->refs++;
+        stripe__unlock(stripe);
+    }
+    for (size_t i = 0; i < n; i++) {
+        forget_cores(cache, heads[i]);
+        head__unref(heads[i]);
+    }
+    free(heads);
+    /* A callback for an array or a boc, then one that reaps the head, then one that frees it. */
+    rcu_barrier();
+    rcu_barrier();
+    rcu_barrier();
+    int err = cds_lfht_destroy(cache->table, NULL);
+    CHECK(err == 0);
+    cache->table = NULL;
+}
+
+void cache_free(struct cache **out)
+{
+    struct cache *cache = *out;
+    *out = NULL;
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    if (cache->table != NULL) {
+        free_table(cache);
+    }
+    CHECK(atomic_load(&cache->heads) == 0);
+    CHECK(atomic_load(&cache->cores) == 0);
+    CHECK(cache->nowhere.refs == 1);
+    tomb__free_all(cache);
+    expiry__fini(&cache->expiry);
+    for (unsigned i = 0; i < CACHE_STRIPES; i++) {
+        int err = pthread_mutex_destroy(&cache->stripes[i].lock);
+        CHECK(err == 0);
+    }
+    cache->magic = 0;
+    free(cache);
+}
+
+/* ---- purge, kill ---- */
+
+static struct objcore *empty_head(struct objhead *head)
+{
+    head->epoch++;
+    while (list_pop_front(&head->busies) != NULL) {
+        /* They are not to be joined; obj_ready compares epochs. */
+    }
+    const struct cores *cores = head__cores(head);
+    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
+        cores->v[i]->place = CORE_LEAVING;
+    }
+    return head__rebuild(head, NULL, HEAD_FRONT);
+}
+
+unsigned cache_purge(struct cache *cache, const struct digest *digest)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    struct objcore *left = NULL;
+    struct stripe *stripe = cache__stripe(cache, digest);
+    NO_YIELD {
+        stripe__lock(stripe);
+        struct objhead *head = head__find(cache, digest);
+        if (head != NULL) {
+            left = empty_head(head);
+        }
+        tomb__add(cache, digest);
+        stripe__unlock(stripe);
+        READER_DONE(cache);
+    }
+    unsigned killed = core__let_go(cache, left);
+    count(&cache->purged, killed);
+    return killed;
+}
+
+void obj_kill(struct cache *cache, struct objcore *oc)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    CHECK(oc->head->cache == cache);
+    (void)core__kill(oc);
+}
+
+/* ---- eviction ---- */
+
+/* The core may be on its way to its end, but not beyond stv_deleteobj, which needs the lock that
+ * this is called under. */
+static bool grab(void *owner)
+{
+    struct objcore *oc = owner;
+    CHECK_OBJ(oc, CORE_MAGIC);
+    uint32_t refs = atomic_load_explicit(&oc->refs, memory_order_relaxed);
+    do {
+        if (refs == 0) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&oc->refs, &refs, refs + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static void evict(void *owner)
+{
+    struct objcore *oc = owner;
+    if (core__kill(oc)) {
+        count(&oc->head->cache->evicted, 1);
+    }
+    obj_release(&oc);
+}
+
+const struct stv_owner_ops *cache_owner_ops(void)
+{
+    static const struct stv_owner_ops ops = {.grab = grab, .evict = evict};
+    return &ops;
+}
+
+/* ---- figures ---- */
+
+void cache_stat(const struct cache *cache, struct cache_stats *out)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    *out = (struct cache_stats){
+        .heads = atomic_load_explicit(&cache->heads, memory_order_relaxed),
+        .cores = atomic_load_explicit(&cache->cores, memory_order_relaxed),
+        .expired = atomic_load_explicit(&cache->expired, memory_order_relaxed),
+        .evicted = atomic_load_explicit(&cache->evicted, memory_order_relaxed),
+        .parked = atomic_load_explicit(&cache->parked, memory_order_relaxed),
+        .woken = atomic_load_explicit(&cache->woken, memory_order_relaxed),
+        .purged = atomic_load_explicit(&cache->purged, memory_order_relaxed),
+        .stale_fetches = atomic_load_explicit(&cache->stale_fetches, memory_order_relaxed),
+        .resurrected = atomic_load_explicit(&cache->resurrected, memory_order_relaxed),
+    };
+}

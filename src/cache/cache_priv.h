@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What the files of cache/ share.  The life of an object, which the files tell in parts:
+ *
+ *   1 asked for   lookup.c finds nothing that will do and makes a busy core, a core with a boc
+ *   2 fetched     fetch.c collects attributes in the boc; others park behind it (park.c)
+ *   3 ready       the head is known: the core goes into its head's array; the parked go on
+ *   4 growing     body bytes go to the store, readers follow (follow.c)
+ *   5 finished    attributes and record go to the store; what the object replaces leaves; the boc
+ *                 goes once nobody can be looking at it
+ *   6 used        hits take references and nothing else
+ *   7 let go      expired, evicted, purged or replaced: it leaves the array and dies in the store,
+ *                 in that order, and after a grace period the cache's reference is dropped
+ *   8 freed       with the last reference its place in the store, and it
+ *
+ * A failed fetch goes from 2, 3 or 4 to 7.  A fetch whose head's epoch moved skips the array, and
+ * 5: it answers those who wait for it from the boc and goes.
+ *
+ * Locks, in this order, none held while something suspends or waits for a grace period:
+ *   stripe   all heads whose digest falls on it: cores, epochs, who is busy, who is parked
+ *   boc      who follows a body
+ *   expiry   the heap
+ * A thread never holds two stripes, so heads may share one freely; that makes a head 40 bytes
+ * smaller, and since making and unmaking a head happen under the same lock, a head cannot die
+ * between being found under it and being used. */
+#ifndef CACHE_CACHE_PRIV_H
+#define CACHE_CACHE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "cache/cache.h"
+#include "run/rcu.h"
+
+#define CACHE_MAGIC 0x6a09e667U
+#define HEAD_MAGIC 0xbb67ae85U
+#define CORE_MAGIC 0x3c6ef372U
+#define BOC_MAGIC 0xa54ff53aU
+
+enum {
+    CACHE_STRIPES = 256,
+    /* Variants of one digest; past it the oldest goes.  A Vary on something that every client
+     * chooses freely would make each lookup walk all of them. */
+    HEAD_CORES_MAX = 1000,
+};
+
+/* ThreadSanitizer does not know grace periods: readers say that they are done, and what frees
+ * after a grace period says that it comes after them. */
+#if defined(__SANITIZE_THREAD__)
+#define CACHE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CACHE_TSAN 1
+#endif
+#endif
+#ifdef CACHE_TSAN
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define READER_DONE(cache) __tsan_release(cache)
+#define AFTER_READERS(cache) __tsan_acquire(cache)
+#else
+#define READER_DONE(cache) (void)(cache)
+#define AFTER_READERS(cache) (void)(cache)
+#endif
+
+/* ---- cores and heads ---- */
+
+/* Immutable.  An array of one lies inside its core: most heads need no other. */
+struct cores {
+    size_t count;
+    struct objcore *v[];
+};
+
+enum core_place {
+    CORE_OUTSIDE, /* of its head's array: not there yet, or not any more */
+    CORE_INSIDE,
+    CORE_LEAVING, /* the next head__rebuild leaves it out */
+};
+
+/* Beside enum obj_flag: an earlier worker stored it. */
+enum { CORE_FOUND = 0x80 };
+
+struct boc;
+
+/* The first 64 bytes are what a hit touches. */
+struct objcore {
+    uint32_t magic;
+    /* The array's reference, if it stands there, is dropped a grace period after it left. */
+    _Atomic uint32_t refs;
+    uint32_t heap_place;        /* expiry lock: 1 + index, 0 outside */
+    uint8_t flags;              /* enum obj_flag, CORE_FOUND; fixed once ready */
+    uint8_t place;              /* stripe: enum core_place */
+    _Atomic bool is_stored;     /* phase 5 is over */
+    _Atomic bool is_refreshing; /* written under the stripe: a fetch will replace it */
+    struct objhead *head;
+    _Atomic uint64_t hits;
+    struct obj_times times; /* fixed once ready */
+
+    struct stv_obj *stv;
+    struct stevedore *stevedore;
+    struct boc *_Atomic boc; /* until stored; for ever if it never is */
+    uint64_t revision;       /* once stored */
+    struct {
+        size_t count;
+        struct objcore *v[1];
+    } one;
+    union {
+        struct rcu_head rcu;
+        struct objcore *next_left; /* the chain that head__rebuild returns */
+    };
+};
+static_assert(sizeof(struct objcore) <= 128, "memory beside body and headers is budgeted");
+static_assert(offsetof(struct objcore, one.v) - offsetof(struct objcore, one) ==
+                  offsetof(struct cores, v),
+              "an array of one is read as a struct cores");
+
+/* The first 64 bytes are what a lookup touches. */
+struct objhead {
+    struct cds_lfht_node node;
+    struct digest digest;
+    const struct cores *_Atomic cores; /* NULL: none.  Written under the stripe */
+    struct cache *cache;
+
+    uint32_t magic;
+    /* All under the stripe: */
+    uint32_t epoch;
+    uint32_t refs; /* its cores, wherever they are */
+    bool is_reaped;
+    struct list busies; /* bocs that others may park behind, oldest first */
+    struct rcu_head rcu;
+};
+static_assert(sizeof(struct objhead) <= 128, "memory beside body and headers is budgeted");
+
+struct tomb;
+struct stripe {
+    _Alignas(64) pthread_mutex_t lock;
+    struct tomb *tombs;
+    struct rng rng; /* tests with a seed promote whom it draws */
+};
+
+struct expiry_item {
+    uint64_t when_ns; /* real time */
+    struct objcore *oc;
+};
+struct expiry {
+    pthread_mutex_t lock;
+    struct expiry_item *items;
+    size_t count;
+    size_t cap;
+};
+
+struct cache {
+    uint32_t magic;
+    bool is_seeded;
+    struct stevedore *revisions; /* NULL: each store gives its own */
+    struct cds_lfht *table;
+    struct stripe stripes[CACHE_STRIPES];
+    struct expiry expiry;
+    struct objhead nowhere; /* of cores that nobody may find */
+    _Atomic unsigned resurrections_left;
+    _Atomic uint64_t heads, cores, expired, evicted, parked, woken, purged, stale_fetches,
+        resurrected;
+};
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* ---- head.c ---- */
+
+struct stripe *cache__stripe(struct cache *cache, const struct digest *digest);
+static inline struct stripe *head__stripe(struct objhead *head)
+{
+    return cache__stripe(head->cache, &head->digest);
+}
+void stripe__lock(struct stripe *stripe);
+void stripe__unlock(struct stripe *stripe);
+
+/* NULL when there is none.  By an RCU reader; good until the fiber suspends. */
+struct objhead *head__find(struct cache *cache, const struct digest *digest);
+/* Found or made; by an RCU reader that holds the stripe; good until it is unlocked. */
+struct objhead *head__get(struct cache *cache, const struct digest *digest);
+void head__init(struct objhead *head, struct cache *cache, const struct digest *digest);
+/* One reference less; the last one asks for the head to be reaped.  Without locks. */
+void head__unref(struct objhead *head);
+/* A core that the caller owns, with one reference, and a reference to the head.  Under the stripe.
+ */
+struct objcore *core__new(struct objhead *head);
+/* The last reference is gone. */
+void core__free(struct objcore *oc);
+/* One more, of a core that is referenced, or found in an array by an RCU reader. */
+void core__ref(struct objcore *oc);
+
+/* The cores of a head; under the stripe, or by an RCU reader. */
+static inline const struct cores *head__cores(const struct objhead *head)
+{
+    return atomic_load_explicit(&head->cores, memory_order_acquire);
+}
+/* Adds a core (may be NULL; the array takes a reference of its own) before or behind those who
+ * stay.  Returns those who left, for core__let_go after unlocking.  Under the stripe. */
+enum head_end { HEAD_FRONT, HEAD_BACK };
+MUST_USE struct objcore *head__rebuild(struct objhead *head, struct objcore *added,
+                                       enum head_end end);
+/* Marks one core and rebuilds; NULL if it was not inside.  Under the stripe. */
+MUST_USE struct objcore *head__take_out(struct objcore *oc);
+/* Phase 7 for a chain; returns how many.  Without locks. */
+unsigned core__let_go(struct cache *cache, struct objcore *chain);
+/* Both: takes it out, lets it go.  False if somebody else did.  Without locks. */
+bool core__kill(struct objcore *oc);
+
+/* ---- resurrect.c ---- */
+
+/* What is found of this digest from now on is too old.  Under the stripe. */
+void tomb__add(struct cache *cache, const struct digest *digest);
+void tomb__free_all(struct cache *cache);
+/* Whether the stored objects a and b answer the same requests. */
+bool core__same_variant(const struct objcore *a, const struct objcore *b);
+
+/* ---- expiry.c ---- */
+
+void expiry__init(struct expiry *expiry);
+void expiry__fini(struct expiry *expiry);
+/* Under the stripe, while the core is inside: so whoever takes it out finds it here. */
+void expiry__insert(struct cache *cache, struct objcore *oc);
+void expiry__remove(struct cache *cache, struct objcore *oc);
+
+/* ---- times ---- */
+
+static inline uint64_t times__fresh_until(const struct obj_times *t)
+{
+    return clock_after(t->t_origin_ns, t->ttl_ns);
+}
+static inline uint64_t times__stale_until(const struct obj_times *t)
+{
+    return clock_after(times__fresh_until(t), t->grace_ns);
+}
+static inline uint64_t times__kept_until(const struct obj_times *t)
+{
+    return clock_after(times__stale_until(t), t->keep_ns);
+}
+uint64_t cache__real_now(void);
+
+/* ---- boc.c: what an object has while it is fetched ---- */
+
+enum boc_state { BOC_FETCHING, BOC_READY, BOC_FINISHED, BOC_FAILED };
+
+/* The cores that a fetch will replace, newest first, referenced. */
+struct replaced {
+    struct replaced_core {
+        struct objcore *oc;
+        bool is_mine; /* this fetch set oc->is_refreshing, and clears it */
+    } * v;
+    size_t count;
+};
+
+struct follow_group;
+
+struct boc {
+    uint32_t magic;
+    _Atomic uint32_t refs;    /* the core's (dropped a grace period after the core lets go of it),
+                                 followers, messages under way */
+    _Atomic unsigned state;   /* enum boc_state */
+    _Atomic uint64_t written; /* body bytes that may be read */
+
+    /* Under the stripe: */
+    uint32_t epoch;
+    bool was_inside;    /* once ready: no purge had come between */
+    struct list link;   /* head->busies, if others may park behind it */
+    struct list parked; /* struct waiter */
+    struct replaced replaced;
+
+    /* Of the fetch; attributes are fixed once ready. */
+    struct str attrs[OA__COUNT];
+    size_t attr_bytes;
+    char *space;
+    size_t space_bytes;
+    size_t space_used;
+
+    pthread_mutex_t lock;
+    struct follow_group *groups; /* one for each loop that follows */
+    struct cache *cache;
+    struct rcu_head rcu;
+};
+
+/* A busy core in phase 2, with its boc; takes what is in *replaced (NULL: nothing) and leaves it
+ * empty.  Under the stripe. */
+struct objcore *boc__new_busy(struct objhead *head, struct replaced *take_replaced);
+void boc__ref(struct boc *boc);
+void boc__release(struct boc *boc);
+static inline enum boc_state boc__state(const struct boc *boc)
+{
+    return (enum boc_state)atomic_load_explicit(&boc->state, memory_order_acquire);
+}
+static inline struct boc *core__boc(const struct objcore *oc)
+{
+    return atomic_load_explicit(&oc->boc, memory_order_acquire);
+}
+/* The boc of a core that is being fetched by the caller. */
+struct boc *boc__of_busy(const struct objcore *busy);
+
+/* ---- follow.c ---- */
+
+/* After `written` or `state` moved: sends one message to each loop where somebody waits. */
+void follow__progress(struct boc *boc);
+void follow__free_groups(struct boc *boc);
+
+/* ---- park.c: waiting for a head to be known ---- */
+
+/* On the heap, since a message about it may be under way when its fiber has gone on already. */
+struct waiter {
+    struct post post; /* sent for itself and `next` */
+    struct list link; /* boc->parked, under the stripe: who unlinks it fills in the answer */
+    struct waiter *next;
+    struct waiter *next_loop;
+    struct stripe *stripe;
+    struct loop *loop;
+    struct fiber *fiber;
+    /* The answer: */
+    struct objcore *oc;   /* referenced: look whether it will do */
+    struct objcore *busy; /* owned: fetch, for the one before you failed */
+    /* Only on the loop's thread: */
+    bool has_arrived; /* the message */
+    bool has_left;    /* the fiber */
+};
+
+/* Under the stripe; the calling fiber waits next, with park__wait after unlocking. */
+struct waiter *park__enter(struct boc *boc, struct stripe *stripe);
+/* The answer of a waiter, which it frees.  RC_OK; RC_TIMEOUT and RC_CANCELLED only if no answer was
+ * given.  Yields. */
+YIELDS MUST_USE enum rc park__wait(struct waiter **take_waiter, uint64_t deadline_ns,
+                                   struct objcore **oc, struct objcore **busy);
+
+/* Waiters that got their answer, by loop. */
+struct wakes {
+    struct waiter *first;
+    unsigned count;
+};
+/* All who are parked behind `boc` get a reference of oc.  Under the stripe. */
+void park__answer_all(struct boc *boc, struct objcore *oc, struct wakes *wakes);
+/* boc failed: one who is parked gets to fetch, the others wait for that; or for a fetch that runs
+ * already.  Under the stripe. */
+void park__promote(struct objhead *head, struct boc *boc, struct wakes *wakes);
+/* One message to each loop.  Without locks. */
+void park__wake(struct cache *cache, struct wakes *wakes);
+
+#endif

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Heads, and the arrays of cores that hang on them.
+ *
+ *   table --digest--> head --cores--> { count, newest, ..., oldest }   (one: inside the core)
+ *                       ^                        |
+ *                       +------- head -----------+
+ *
+ * Readers walk this without locks: they are RCU readers, each pointer is loaded once, and what it
+ * led to stays until they suspend.  Writers hold the head's stripe.
+ *
+ * A core's memory goes with its last reference.  The reference that the array stands for is
+ * dropped by call_rcu, after every reader that could have found the core there has either taken a
+ * reference of its own or gone on; so a reader that finds a core may simply add one, and the count
+ * it adds to is never zero.
+ *
+ * A head goes when no core refers to it.  The last one asks for it to be reaped, a grace period
+ * later, on the thread of call_rcu (it must be an RCU reader to take it from the table, and who
+ * drops last references may be none); if the head is in use again by then, it stays. */
+#include "cache/cache_priv.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+void stripe__lock(struct stripe *stripe)
+{
+    int err = pthread_mutex_lock(&stripe->lock);
+    CHECK(err == 0);
+}
+
+void stripe__unlock(struct stripe *stripe)
+{
+    int err = pthread_mutex_unlock(&stripe->lock);
+    CHECK(err == 0);
+}
+
+struct stripe *cache__stripe(struct cache *cache, const struct digest *digest)
+{
+    /* The table uses the low bits of the first word, in whatever order; these are others. */
+    return &cache->stripes[digest->bytes[31] % CACHE_STRIPES];
+}
+
+/* ---- heads ---- */
+
+static int head_match(struct cds_lfht_node *node, const void *key)
+{
+    const struct objhead *head = CONTAINER_OF(node, struct objhead, node);
+    /* Pairs with the release in head__init, for the sake of ThreadSanitizer: it does not see that
+     * the table publishes nodes. */
+    (void)head__cores(head);
+    return digest_eq(&head->digest, key);
+}
+
+struct objhead *head__find(struct cache *cache, const struct digest *digest)
+{
+    struct cds_lfht_iter iter;
+    cds_lfht_lookup(cache->table, digest_word(digest), head_match, digest, &iter);
+    struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
+    return node == NULL ? NULL : CONTAINER_OF(node, struct objhead, node);
+}
+
+void head__init(struct objhead *head, struct cache *cache, const struct digest *digest)
+{
+    head->magic = HEAD_MAGIC;
+    head->cache = cache;
+    head->digest = *digest;
+    list_init(&head->busies);
+    cds_lfht_node_init(&head->node);
+    atomic_store_explicit(&head->cores, NULL, memory_order_release);
+}
+
+struct objhead *head__get(struct cache *cache, const struct digest *digest)
+{
+    struct objhead *head = head__find(cache, digest);
+    if (head == NULL) {
+        head = xcalloc(1, sizeof *head);
+        head__init(head, cache, digest);
+        cds_lfht_add(cache->table, digest_word(digest), &head->node);
+        count(&cache->heads, 1);
+    }
+    CHECK_OBJ(head, HEAD_MAGIC);
+    return head;
+}
+
+static void head_free(struct rcu_head *rcu)
+{
+    struct objhead *head = CONTAINER_OF(rcu, struct objhead, rcu);
+    AFTER_READERS(head->cache);
+    CHECK_OBJ(head, HEAD_MAGIC);
+    head->magic = 0;
+    free(head);
+}
+
+static void head_reap(struct rcu_head *rcu)
+{
+    struct objhead *head = CONTAINER_OF(rcu, struct objhead, rcu);
+    struct cache *cache = head->cache;
+    struct stripe *stripe = head__stripe(head);
+    AFTER_READERS(cache);
+    stripe__lock(stripe);
+    CHECK_OBJ(head, HEAD_MAGIC);
+    CHECK(head->is_reaped);
+    bool is_unused = head->refs == 0;
+    if (is_unused) {
+        CHECK(head__cores(head) == NULL);
+        CHECK(list_is_empty(&head->busies));
+        int err = cds_lfht_del(cache->table, &head->node);
+        CHECK(err == 0);
+    } else {
+        head->is_reaped = false;
+    }
+    stripe__unlock(stripe);
+    if (is_unused) {
+        atomic_fetch_sub_explicit(&cache->heads, 1, memory_order_relaxed);
+        call_rcu(&head->rcu, head_free);
+    }
+}
+
+void head__unref(struct objhead *head)
+{
+    struct stripe *stripe = head__stripe(head);
+    stripe__lock(stripe);
+    CHECK_OBJ(head, HEAD_MAGIC);
+    CHECK(head->refs > 0);
+    head->refs--;
+    bool must_reap = head->refs == 0 && !head->is_reaped;
+    if (must_reap) {
+        head->is_reaped = true;
+        call_rcu(&head->rcu, head_reap);
+    }
+    stripe__unlock(stripe);
+}
+
+/* ---- cores ---- */
+
+struct objcore *core__new(struct objhead *head)
+{
+    struct objcore *oc = xcalloc(1, sizeof *oc);
+    oc->magic = CORE_MAGIC;
+    oc->head = head;
+    oc->one.count = 1;
+    oc->one.v[0] = oc;
+    atomic_store_explicit(&oc->refs, 1, memory_order_relaxed);
+    head->refs++;
+    CHECK(head->refs > 0);
+    count(&head->cache->cores, 1);
+    return oc;
+}
+
+void core__free(struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    CHECK(oc->place == CORE_OUTSIDE);
+    CHECK(oc->heap_place == 0);
+    struct objhead *head = oc->head;
+    struct boc *boc = core__boc(oc);
+    if (boc != NULL) {
+        CHECK(boc__state(boc) == BOC_FINISHED || boc__state(boc) == BOC_FAILED);
+        boc__release(boc);
+    }
+    /* First the place: until then eviction may ask this core whether it lives. */
+    if (oc->stv != NULL) {
+        stv_deleteobj(&oc->stv);
+    }
+    atomic_fetch_sub_explicit(&head->cache->cores, 1, memory_order_relaxed);
+    oc->magic = 0;
+    free(oc);
+    head__unref(head);
+}
+
+void core__ref(struct objcore *oc)
+{
+    uint32_t before = atomic_fetch_add_explicit(&oc->refs, 1, memory_order_relaxed);
+    CHECK(before > 0);
+    CHECK(before < UINT32_MAX / 2);
+}
+
+static void drop_array_ref(struct rcu_head *rcu)
+{
+    struct objcore *oc = CONTAINER_OF(rcu, struct objcore, rcu);
+    AFTER_READERS(oc->head->cache);
+    obj_release(&oc);
+}
+
+/* ---- arrays ---- */
+
+/* Arrays of more than one stand behind what frees them. */
+struct cores_block {
+    struct rcu_head rcu;
+    struct cache *cache;
+};
+
+static struct cores *cores_new(struct cache *cache, size_t n)
+{
+    struct cores_block *block =
+        xmalloc(sizeof *block + sizeof(struct cores) + n * sizeof(struct objcore *));
+    block->cache = cache;
+    struct cores *cores = (struct cores *)(void *)(block + 1);
+    cores->count = n;
+    return cores;
+}
+
+static void cores_free(struct rcu_head *rcu)
+{
+    struct cores_block *block = CONTAINER_OF(rcu, struct cores_block, rcu);
+    AFTER_READERS(block->cache);
+    free(block);
+}
+
+static void cores_retire(const struct cores *old)
+{
+    if (old == NULL || old->count == 1) {
+        return; /* an array of one goes with its core */
+    }
+    union {
+        const struct cores *old;
+        struct cores_block *end; /* its own memory, which only readers see as const */
+    } at = {.old = old};
+    call_rcu(&at.end[-1].rcu, cores_free);
+}
+
+/* Those who stay, and the one added; n in all. */
+static const struct cores *cores_copy(const struct objhead *head, struct objcore *added,
+                                      enum head_end end, size_t n)
+{
+    const struct cores *old = head__cores(head);
+    size_t old_count = old == NULL ? 0 : old->count;
+    size_t added_at = end == HEAD_FRONT ? 0 : old_count;
+    struct cores *new = n > 1 ? cores_new(head->cache, n) : NULL;
+    const struct cores *result = new;
+    size_t at = 0;
+    for (size_t i = 0; i <= old_count; i++) {
+        struct objcore *oc = i == added_at ? added : old->v[i < added_at ? i : i - 1];
+        if (oc == NULL || oc->place == CORE_LEAVING) {
+            continue;
+        }
+        if (n == 1) {
+            result = (const struct cores *)(const void *)&oc->one;
+        } else {
+            CHECK(new != NULL);
+            new->v[at] = oc;
+        }
+        at++;
+    }
+    CHECK(at == n);
+    return result;
+}
+
+/* Marks the oldest where there are too many.  Returns how many stay. */
+static size_t mark_surplus(const struct cores *old, size_t room)
+{
+    size_t staying = 0;
+    for (size_t i = 0; old != NULL && i < old->count; i++) {
+        struct objcore *oc = old->v[i];
+        CHECK(oc->place != CORE_OUTSIDE);
+        if (staying == room) {
+            oc->place = CORE_LEAVING;
+        }
+        staying += oc->place == CORE_INSIDE;
+    }
+    return staying;
+}
+
+struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum head_end end)
+{
+    const struct cores *old = head__cores(head);
+    size_t staying = mark_surplus(old, HEAD_CORES_MAX - (added != NULL));
+    if (added != NULL) {
+        CHECK(added->place == CORE_OUTSIDE);
+        core__ref(added);
+        added->place = CORE_INSIDE;
+        staying++;
+    }
+    const struct cores *new = cores_copy(head, added, end, staying);
+    atomic_store_explicit(&head->cores, new, memory_order_release);
+    struct objcore *left = NULL;
+    for (size_t i = 0; old != NULL && i < old->count; i++) {
+        struct objcore *oc = old->v[i];
+        if (oc->place == CORE_LEAVING) {
+            oc->place = CORE_OUTSIDE;
+            oc->next_left = left;
+            left = oc;
+        }
+    }
+    if (left != NULL) {
+        tomb__add(head->cache, &head->digest);
+    }
+    cores_retire(old);
+    return left;
+}
+
+struct objcore *head__take_out(struct objcore *oc)
+{
+    if (oc->place != CORE_INSIDE) {
+        return NULL;
+    }
+    oc->place = CORE_LEAVING;
+    return head__rebuild(oc->head, NULL, HEAD_FRONT);
+}
+
+unsigned core__let_go(struct cache *cache, struct objcore *chain)
+{
+    unsigned n = 0;
+    while (chain != NULL) {
+        struct objcore *oc = chain;
+        chain = oc->next_left;
+        expiry__remove(cache, oc);
+        /* Also of one that is not finished yet: then it will never go live. */
+        if (oc->stv != NULL) {
+            stv_dead(oc->stv);
+        }
+        call_rcu(&oc->rcu, drop_array_ref);
+        n++;
+    }
+    return n;
+}
+
+bool core__kill(struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    struct objhead *head = oc->head;
+    struct stripe *stripe = head__stripe(head);
+    stripe__lock(stripe);
+    struct objcore *left = head__take_out(oc);
+    stripe__unlock(stripe);
+    return core__let_go(head->cache, left) > 0;
+}

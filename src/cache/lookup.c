@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Lookup.  First without locks: who finds a fresh object, a mark that says pass, or a stale object
+ * that somebody refreshes already, takes a reference and goes.  Everybody else has to change
+ * something, so looks again under the stripe and becomes one of
+ *
+ *   the one who fetches       nothing will do and nobody fetches
+ *   the one who refreshes     what will do is in grace, and nobody refreshes it
+ *   one more who fetches      a mark says hit-for-miss, or the request waits for nobody
+ *   one who is parked         somebody fetches
+ *
+ * Finding, matching and taking the reference happen with no suspension in between: what is found
+ * stays only until the fiber suspends. */
+#include "cache/cache_priv.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum { OBJ_MARKS = OBJ_HITMISS | OBJ_HITPASS };
+
+uint64_t cache__real_now(void)
+{
+    const struct loop *loop = loop_self();
+    return loop == NULL ? clock_real_ns() : loop_real_ns(loop);
+}
+
+static bool matches(const struct lookup_req *req, const struct objcore *oc)
+{
+    return req->match == NULL || req->match(req->match_arg, oc);
+}
+
+/* What one core is to this request.  LOOKUP_MISS: nothing. */
+static enum lookup_kind judge(const struct lookup_req *req, const struct objcore *oc,
+                              uint64_t now_ns)
+{
+    bool is_fresh = now_ns < times__fresh_until(&oc->times);
+    if (!is_fresh && (oc->flags & OBJ_MARKS || now_ns >= times__stale_until(&oc->times))) {
+        return LOOKUP_MISS; /* a mark has no grace */
+    }
+    if (!matches(req, oc)) {
+        return LOOKUP_MISS;
+    }
+    if (!is_fresh) {
+        return LOOKUP_STALE;
+    }
+    if (oc->flags & OBJ_HITPASS) {
+        return LOOKUP_HITPASS;
+    }
+    return oc->flags & OBJ_HITMISS ? LOOKUP_HITMISS : LOOKUP_HIT;
+}
+
+/* The newest that is fresh, else the newest in grace.  Not referenced yet. */
+static enum lookup_kind scan(const struct objhead *head, const struct lookup_req *req,
+                             uint64_t now_ns, struct objcore **found)
+{
+    const struct cores *cores = head__cores(head);
+    enum lookup_kind best = LOOKUP_MISS;
+    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
+        enum lookup_kind kind = judge(req, cores->v[i], now_ns);
+        if (kind == LOOKUP_MISS || (kind == LOOKUP_STALE && best == LOOKUP_STALE)) {
+            continue;
+        }
+        *found = cores->v[i];
+        best = kind;
+        if (kind != LOOKUP_STALE) {
+            break;
+        }
+    }
+    return best;
+}
+
+static bool is_refreshing(const struct objcore *oc)
+{
+    return atomic_load_explicit(&oc->is_refreshing, memory_order_relaxed);
+}
+
+/* Gives the caller a reference to what was found. */
+static void use(struct lookup *out, enum lookup_kind kind, struct objcore *oc)
+{
+    core__ref(oc);
+    out->kind = kind;
+    out->oc = oc;
+    if (kind != LOOKUP_HIT && kind != LOOKUP_STALE) {
+        return;
+    }
+    atomic_fetch_add_explicit(&oc->hits, 1, memory_order_relaxed);
+    if (LIKELY(atomic_load_explicit(&oc->is_stored, memory_order_acquire))) {
+        stv_touch(oc->stv);
+    }
+}
+
+/* Whether a lookup without locks was enough. */
+static bool look_fast(struct cache *cache, const struct lookup_req *req, struct lookup *out)
+{
+    if (req->always_miss) {
+        return false;
+    }
+    const struct objhead *head = head__find(cache, &req->digest);
+    if (head == NULL) {
+        return false;
+    }
+    struct objcore *oc = NULL;
+    enum lookup_kind kind = scan(head, req, cache__real_now(), &oc);
+    bool is_enough =
+        kind == LOOKUP_HIT || kind == LOOKUP_HITPASS || (kind == LOOKUP_STALE && is_refreshing(oc));
+    if (is_enough) {
+        use(out, kind, oc);
+    }
+    return is_enough;
+}
+
+/* ---- under the stripe ---- */
+
+/* A busy core for this request, which replaces all that match it, usable or not. */
+static struct objcore *new_busy(struct objhead *head, const struct lookup_req *req)
+{
+    const struct cores *cores = head__cores(head);
+    size_t n = cores == NULL ? 0 : cores->count;
+    struct replaced replaced = {.v = n == 0 ? NULL : xcalloc(n, sizeof *replaced.v)};
+    for (size_t i = 0; i < n; i++) {
+        struct objcore *oc = cores->v[i];
+        /* One that is being fetched is newer than what this fetch will bring, or as new. */
+        if (!atomic_load_explicit(&oc->is_stored, memory_order_acquire) || !matches(req, oc)) {
+            continue;
+        }
+        core__ref(oc);
+        bool was_set = atomic_exchange_explicit(&oc->is_refreshing, true, memory_order_relaxed);
+        replaced.v[replaced.count++] = (struct replaced_core){.oc = oc, .is_mine = !was_set};
+    }
+    return boc__new_busy(head, &replaced);
+}
+
+/* Others may park behind this fetch. */
+static void let_join(struct objhead *head, const struct objcore *busy)
+{
+    list_push_back(&head->busies, &boc__of_busy(busy)->link);
+}
+
+/* Fills in *out, or returns the waiter to wait with. */
+static struct waiter *look_locked(struct objhead *head, const struct lookup_req *req,
+                                  struct lookup *out)
+{
+    struct objcore *oc = NULL;
+    enum lookup_kind kind = LOOKUP_MISS;
+    if (!req->always_miss) {
+        kind = scan(head, req, cache__real_now(), &oc);
+    }
+    if (kind != LOOKUP_MISS) {
+        use(out, kind, oc);
+    }
+    switch (kind) {
+    case LOOKUP_HIT:
+    case LOOKUP_HITPASS:
+        return NULL;
+    case LOOKUP_HITMISS:
+        out->busy = new_busy(head, req);
+        return NULL;
+    case LOOKUP_STALE:
+        if (!is_refreshing(oc)) {
+            out->busy = new_busy(head, req);
+            let_join(head, out->busy);
+        }
+        return NULL;
+    case LOOKUP_MISS:
+        break;
+    }
+    if (!req->always_miss && !req->ignore_busy && !list_is_empty(&head->busies)) {
+        count(&head->cache->parked, 1);
+        return park__enter(CONTAINER_OF(head->busies.next, struct boc, link), head__stripe(head));
+    }
+    out->kind = LOOKUP_MISS;
+    out->busy = new_busy(head, req);
+    let_join(head, out->busy);
+    return NULL;
+}
+
+static struct waiter *look(struct cache *cache, const struct lookup_req *req, struct lookup *out)
+{
+    struct waiter *waiter = NULL;
+    if (!look_fast(cache, req, out)) {
+        struct stripe *stripe = cache__stripe(cache, &req->digest);
+        stripe__lock(stripe);
+        waiter = look_locked(head__get(cache, &req->digest), req, out);
+        stripe__unlock(stripe);
+    }
+    READER_DONE(cache);
+    return waiter;
+}
+
+/* ---- after the wait ---- */
+
+/* Whether what a fetch brought, for which this request waited, will do.  Takes *oc. */
+static bool settle(const struct lookup_req *req, struct objcore **take_oc, struct lookup *out)
+{
+    struct objcore *oc = *take_oc;
+    *take_oc = NULL;
+    struct objhead *head = oc->head;
+    enum lookup_kind kind = judge(req, oc, cache__real_now());
+    if (kind == LOOKUP_MISS || kind == LOOKUP_STALE) {
+        obj_release(&oc);
+        return false;
+    }
+    use(out, kind, oc);
+    obj_release(&oc);
+    if (kind == LOOKUP_HITMISS) {
+        struct stripe *stripe = head__stripe(head);
+        stripe__lock(stripe);
+        out->busy = new_busy(head, req);
+        stripe__unlock(stripe);
+    }
+    return true;
+}
+
+enum rc cache_lookup(struct cache *cache, const struct lookup_req *req, struct lookup *out)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    *out = (struct lookup){.kind = LOOKUP_MISS};
+    for (;;) {
+        struct waiter *waiter = NULL;
+        NO_YIELD {
+            waiter = look(cache, req, out);
+        }
+        if (LIKELY(waiter == NULL)) {
+            return RC_OK;
+        }
+        out->parked = true;
+        struct objcore *oc = NULL;
+        enum rc rc = park__wait(&waiter, req->deadline_ns, &oc, &out->busy);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        if (out->busy != NULL) {
+            out->kind = LOOKUP_MISS;
+            return RC_OK;
+        }
+        bool will_do = false;
+        NO_YIELD {
+            will_do = settle(req, &oc, out);
+        }
+        if (will_do) {
+            return RC_OK;
+        }
+    }
+}
+
+struct objcore *cache_private(struct cache *cache)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    struct objhead *head = &cache->nowhere;
+    struct stripe *stripe = head__stripe(head);
+    stripe__lock(stripe);
+    struct objcore *busy = boc__new_busy(head, NULL);
+    /* As if a purge had come already: it is never found. */
+    boc__of_busy(busy)->epoch = head->epoch - 1;
+    stripe__unlock(stripe);
+    return busy;
+}

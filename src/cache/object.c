@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Phases 6 and 8 of an object's life (cache_priv.h): what those who hold a core may ask.
+ *
+ * An answer comes from the boc as long as the core has one, else from the store.  The core lets go
+ * of its boc only when the store has everything, and the boc stays for a grace period more; so
+ * whoever looks, once, without suspending, finds one of the two whole. */
+#include "cache/cache_priv.h"
+
+#include "base/cursor.h"
+#include "cache/oa.h"
+
+void obj_ref(struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    core__ref(oc);
+}
+
+void obj_release(struct objcore **oc)
+{
+    struct objcore *core = *oc;
+    CHECK_OBJ(core, CORE_MAGIC);
+    *oc = NULL;
+    uint32_t before = atomic_fetch_sub_explicit(&core->refs, 1, memory_order_acq_rel);
+    CHECK(before > 0);
+    if (before == 1) {
+        core__free(core);
+    }
+}
+
+struct str obj_get(const struct objcore *oc, enum obj_attr attr)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    CHECK(attr > 0 && attr < OA__COUNT);
+    const struct boc *boc = core__boc(oc);
+    if (UNLIKELY(boc != NULL)) {
+        return boc->attrs[attr];
+    }
+    return oa_find(stv_oa(oc->stv), attr);
+}
+
+struct obj_times obj_times(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    return oc->times;
+}
+
+unsigned obj_flags(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    return oc->flags & ~(unsigned)CORE_FOUND;
+}
+
+bool obj_is_complete(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    return atomic_load_explicit(&oc->is_stored, memory_order_acquire);
+}
+
+uint64_t obj_len(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    const struct boc *boc = core__boc(oc);
+    if (boc == NULL) {
+        return stv_body_len(oc->stv);
+    }
+    if (boc__state(boc) != BOC_FINISHED) {
+        return UINT64_MAX;
+    }
+    return atomic_load_explicit(&boc->written, memory_order_acquire);
+}
+
+struct stv_obj *obj_stv(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    return oc->stv;
+}
+
+const struct stevedore *obj_stevedore(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    return oc->stevedore;
+}
+
+uint64_t obj_hits(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    return atomic_load_explicit(&oc->hits, memory_order_relaxed);
+}
+
+bool core__same_variant(const struct objcore *a, const struct objcore *b)
+{
+    struct str vary_a = obj_get(a, OA_VARY);
+    struct str vary_b = obj_get(b, OA_VARY);
+    return (vary_a.ptr == NULL) == (vary_b.ptr == NULL) && str_eq(vary_a, vary_b);
+}
