@@ -105,7 +105,7 @@ struct post {
     struct post *next;
     post_fn *fn;
 };
-/* From any thread.  Never fails, never blocks. */
+/* From any thread.  Never fails, never blocks.  What is posted after run_stop is not run. */
 void loop_post(struct loop *loop, struct post *post);
 
 /* ---- fibers ---- */

@@ -430,6 +430,7 @@ static void hooks_run_on_their_loop(void **state)
 enum { DEEP_BYTES = 1500 };
 
 /* Frames of 1.5 KB, as many as asked for; recursion is what the test is about. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
 static unsigned dig(unsigned frames)
 {
     volatile unsigned char frame[DEEP_BYTES];

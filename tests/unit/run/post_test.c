@@ -7,7 +7,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "run/rcu.h"
@@ -232,6 +235,40 @@ static void a_busy_runtime_stops(void **state)
     (void)sem_destroy(&mill.warm);
 }
 
+static void a_start_that_fails_can_be_undone(void **state)
+{
+    (void)state;
+    struct run_conf conf = run_test_conf();
+    conf.loops = 3;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int probe = dup(0);
+    assert_true(probe >= 0);
+    (void)close(probe);
+    /* Enough for the first loop, and for half of the second. */
+    struct rlimit tight = {.rlim_cur = (rlim_t)probe + 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    struct run *run = run_new(&conf);
+    assert_int_equal(run_start(run), RC_LIMIT);
+    run_free(&run);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    /* No descriptor is left behind. */
+    assert_int_equal(dup(0), probe);
+    (void)close(probe);
+}
+
+static void by_default_each_core_has_a_loop(void **state)
+{
+    (void)state;
+    struct run_conf conf = run_test_conf();
+    conf.loops = 0;
+    struct run *run = run_new(&conf);
+    cpu_set_t set;
+    assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+    assert_int_equal(run_loops(run), CPU_COUNT(&set));
+    run_free(&run);
+}
+
 /* ---- RCU: a loop that sleeps does not hold up a grace period ---- */
 
 static void frees_do_not_wait_for_loops_asleep(void **state)
@@ -290,6 +327,8 @@ int main(void)
         cmocka_unit_test(messages_of_one_sender_keep_their_order),
         cmocka_unit_test(no_message_is_slept_through),
         cmocka_unit_test(a_busy_runtime_stops),
+        cmocka_unit_test(a_start_that_fails_can_be_undone),
+        cmocka_unit_test(by_default_each_core_has_a_loop),
         cmocka_unit_test(frees_do_not_wait_for_loops_asleep),
         cmocka_unit_test(pools_keep_some_blocks),
     };
