@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Addresses as they are written on the command line. */
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -22,6 +23,15 @@ static bool copy(char *dst, size_t bytes, struct str s)
     return true;
 }
 
+/* With or without a scope (%eth0). */
+static bool is_ipv6(struct str text)
+{
+    char buf[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+    text.len = str_find(text, '%');
+    return copy(buf, sizeof buf, text) && inet_pton(AF_INET6, buf, &addr) == 1;
+}
+
 /* Where host and port meet: *host, and *port or STR_NONE. False: not an address. */
 static bool split(struct str text, struct str *host, struct str *port)
 {
@@ -33,6 +43,9 @@ static bool split(struct str text, struct str *host, struct str *port)
             return false;
         }
         *host = (struct str){text.ptr + 1, close - 1};
+        if (!is_ipv6(*host)) {
+            return false;
+        }
         struct str rest = {text.ptr + close + 1, text.len - close - 1};
         if (rest.len == 0) {
             return true;
@@ -52,7 +65,7 @@ static bool split(struct str text, struct str *host, struct str *port)
     }
     struct str rest = {text.ptr + colon + 1, text.len - colon - 1};
     if (str_find(rest, ':') < rest.len) {
-        return true; /* two colons: an IPv6 address without a port */
+        return is_ipv6(text); /* two colons: then without a port */
     }
     *host = (struct str){text.ptr, colon};
     *port = rest;

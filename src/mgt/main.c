@@ -129,19 +129,58 @@ static void on_uptime(struct mgt_timer *timer)
 
 /* ---- start: each step says in *why what it could not do ---- */
 
+static enum rc apply_param(struct mgt *mgt, const struct args_param *p, struct cli_text *why)
+{
+    bool is_protect = p->name.ptr == NULL;
+    struct cli_text reason = {0};
+    enum rc rc = is_protect ? mgt__params_protect(&mgt->params, p->value, &reason)
+                            : mgt__params_set(&mgt->params, p->name, p->value, &reason, NULL);
+    if (rc != RC_OK && is_protect) {
+        cli_text_printf(why, "-r %.*s: ", STR_ARG(p->value));
+    } else if (rc != RC_OK) {
+        cli_text_printf(why, "-p %.*s=%.*s: ", STR_ARG(p->name), STR_ARG(p->value));
+    }
+    cli_text_add(why, cli_text_str(&reason));
+    cli_text_free(&reason);
+    return rc;
+}
+
+/* -r is for later: whatever the command line itself sets, it may set. */
 static enum rc apply_params(struct mgt *mgt, struct cli_text *why)
 {
     mgt__params_init(&mgt->params);
-    for (unsigned i = 0; i < mgt->args->params_count; i++) {
-        const struct args_param *p = &mgt->args->params[i];
-        enum rc rc = p->name.ptr == NULL
-                         ? mgt__params_protect(&mgt->params, p->value, why)
-                         : mgt__params_set(&mgt->params, p->name, p->value, why, NULL);
-        if (rc != RC_OK) {
-            return rc;
+    enum rc rc = RC_OK;
+    for (int protecting = 0; protecting < 2; protecting++) {
+        for (unsigned i = 0; i < mgt->args->params_count && rc == RC_OK; i++) {
+            const struct args_param *p = &mgt->args->params[i];
+            if ((p->name.ptr == NULL) == (protecting != 0)) {
+                rc = apply_param(mgt, p, why);
+            }
         }
     }
-    return RC_OK;
+    return rc;
+}
+
+/* Whether the backend's name leads anywhere is asked once, here: a misspelt one should not start.
+ */
+static enum rc configure_backend(struct mgt *mgt, const char *b_arg, struct cli_text *why)
+{
+    struct mgt_addr addrs[MGT_ADDRS_MAX];
+    unsigned count;
+    mgt->has_backend = b_arg != NULL;
+    if (b_arg == NULL) {
+        return RC_OK;
+    }
+    struct cli_text reason = {0};
+    enum rc rc = backend_conf_parse(&mgt->backend, b_arg, &reason);
+    if (rc == RC_OK && !mgt->backend.is_none && !mgt->backend.is_unix) {
+        rc = mgt__resolve(mgt->backend.host, mgt->backend.port, false, addrs, &count, &reason);
+    }
+    if (rc != RC_OK) {
+        cli_text_printf(why, "-b %s: %.*s", b_arg, STR_ARG(cli_text_str(&reason)));
+    }
+    cli_text_free(&reason);
+    return rc;
 }
 
 static enum rc add_store(struct mgt *mgt, const char *spec, struct cli_text *why)
@@ -197,9 +236,8 @@ static enum rc configure(struct mgt *mgt, struct cli_text *why)
     if (rc == RC_OK) {
         rc = configure_stores(mgt, why);
     }
-    if (rc == RC_OK && args->backend != NULL) {
-        mgt->has_backend = true;
-        rc = backend_conf_parse(&mgt->backend, args->backend, why);
+    if (rc == RC_OK) {
+        rc = configure_backend(mgt, args->backend, why);
     }
     if (args->identity != NULL && args->identity[0] != '\0') {
         (void)snprintf(mgt->identity, sizeof mgt->identity, "%s", args->identity);

@@ -84,10 +84,7 @@ enum rc mgt__params_set(struct mgt_params *params, struct str name, struct str v
             param_set(params->shared, row->id, n);
         }
     }
-    if (rc != RC_OK) {
-        cli_text_printf(why, "\n\n(attempting to set param '%s' to '%.*s')", row->name,
-                        STR_ARG(value));
-    } else if (note != NULL && (row->flags & PARAM_INERT) != 0) {
+    if (rc == RC_OK && note != NULL && (row->flags & PARAM_INERT) != 0) {
         cli_text_printf(note, "%s: %s", row->name, param_desc(row->id)->text);
     } else if (note != NULL && (row->flags & PARAM_RESTART) != 0) {
         cli_text_printf(note, "Takes effect when the worker is started the next time");
@@ -197,7 +194,7 @@ static const struct {
 
 static void put_bit_list(const struct param_bits_desc *desc, struct cli_text *out)
 {
-    cli_text_printf(out, "\n%*s+NAME sets, -NAME clears a bit; `default` and `none` do both:\n",
+    cli_text_printf(out, "\n%*s+NAME sets, -NAME clears a bit; `default` and `none` do for all.\n",
                     TEXT_COLUMN, "");
     for (unsigned i = 0; i < desc->count; i++) {
         if (desc->bit_text != NULL && desc->bit_name(i) != NULL) {
@@ -379,6 +376,10 @@ static void set_and_say(struct cli *cli, struct mgt *mgt, struct str name, struc
     enum rc rc = mgt__params_set(&mgt->params, name, value, &why, &note);
     if (rc != RC_OK) {
         cli_fail(cli, CLI_PARAM, "%.*s", STR_ARG(cli_text_str(&why)));
+        if (rc == RC_INVALID) {
+            cli_printf(cli, "\n\n(attempting to set param '%.*s' to '%.*s')", STR_ARG(name),
+                       STR_ARG(value));
+        }
     } else if (cli->json) {
         cli_json_open(cli);
         show_json(&mgt->params, &mgt->params.rows[find_row(&mgt->params, name)], cli->text);

@@ -61,7 +61,9 @@ struct worker_conf {
 
     const struct backend_conf *backend;
 
-    const struct stv_conf *stores; /* in the order of -s; Transient is always among them, last */
+    /* In the order of -s; Transient is always there, last.  Their .vault is NULL: open copies
+     * that have what vault_attach(&conf->vault) returned. */
+    const struct stv_conf *stores;
     unsigned stores_count;
     struct vault *vault;
 
