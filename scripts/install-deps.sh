@@ -109,7 +109,7 @@ if [ ${#services[@]} -gt 0 ]; then
     guard_place "${services[*]}"
 fi
 
-say "installing ${missing[*]}"
+say "installing ${missing[*]} (this may take minutes)"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 if ! { apt-get -q update && apt-get -q -y --no-install-recommends install "${missing[@]}"; } >"$log" 2>&1 9>&-; then
