@@ -121,7 +121,7 @@ static uint64_t run(struct vsl_buf *buf, unsigned per_tick)
 
 int main(int argc, char **argv)
 {
-    unsigned per_tick = argc > 1 ? (unsigned)atoi(argv[1]) : 16;
+    unsigned per_tick = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 16;
     per_tick = per_tick > 0 ? per_tick : 1;
     char path[] = "/dev/shm/vslb_bench.XXXXXX";
     CHECK(mkdtemp(path) != NULL);

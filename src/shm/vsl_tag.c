@@ -11,7 +11,8 @@ static const char *const names[] = {
 #define SLTM(name, flags, sdesc, ldesc) #name,
 #include <tbl/vsl_tags.h>
 };
-static_assert(ARRAY_SIZE(names) <= (size_t)64 * PARAM_BITS_WORDS, "the mask has a bit for each tag");
+static_assert(ARRAY_SIZE(names) <= (size_t)64 * PARAM_BITS_WORDS,
+              "the mask has a bit for each tag");
 
 /* Noise for most, kept for those who look for something; the same that Varnish leaves out. */
 static const enum VSL_tag_e masked[] = {
