@@ -109,8 +109,11 @@ static enum rc serve_one(int fd, struct cli_text *in, const struct cli_cmd *tabl
             cli_run(cmd, &req, &text, &status, ctx);
         }
     }
-    memmove(in->ptr, in->ptr + used, in->len - used);
-    in->len -= used;
+    CHECK(used <= in->len);
+    if (used > 0) {
+        memmove(in->ptr, in->ptr + used, in->len - used);
+        in->len -= used;
+    }
     bool is_empty = rc == RC_EOF;
     rc = is_empty ? RC_OK : send_answer(fd, status, &text, traffic, ctx);
     cli_text_free(&text);

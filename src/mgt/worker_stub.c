@@ -78,7 +78,7 @@ NORETURN static void cmd_panic(struct cli *cli, void *ctx)
 NORETURN static void cmd_exit(struct cli *cli, void *ctx)
 {
     (void)ctx;
-    _exit(atoi(cli->req->argv[1].ptr));
+    _exit((int)strtol(cli->req->argv[1].ptr, NULL, 10));
 }
 
 /* Answers nothing any more and does not die of what can be ignored. */

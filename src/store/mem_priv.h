@@ -113,6 +113,7 @@ static inline struct mem_obj *mem_obj_of(struct stv_obj *obj)
 
 static inline struct mem_slot *mem_slot_of(struct stv_seg *seg)
 {
+    CHECK(seg != NULL);
     CHECK(seg->kind == MEM_SLOT);
     return CONTAINER_OF(seg, struct mem_slot, seg);
 }
