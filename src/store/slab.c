@@ -3,7 +3,7 @@
 /* Small objects and all attributes lie in slots.  One sparse memfd, mapped once, is cut into equal
  * slabs; a slab in use has one class, that is one slot size, and a bitmap.
  *
- *     memfd   | slab 0        | slab 1        | slab 2        | ...        (twice the store's size)
+ *     memfd   | slab 0        | slab 1        | slab 2        | ...        (larger than the store)
  *     slab 1  [slot][slot][slot][slot]~~~~~~~~~   ~ no pages yet
  *             ------- backed --------
  *
@@ -34,7 +34,9 @@
 #define SLAB_USUAL (UINT64_C(1) << 20)
 #define OWN_FILE_USUAL (UINT64_C(128) << 10)
 #define OWN_FILE_MOST (UINT64_C(128) << 20)
-#define BACK_STEP (UINT64_C(256) << 10)
+/* Room in the file costs nothing; in a small store each class shall find a slab. */
+#define SMALL_STORE (UINT64_C(256) << 20)
+#define BACK_STEP_MAX (UINT64_C(256) << 10)
 /* Punching costs a system call a slab, and zeroing when it is used again: not for each one; but a
  * small store cannot afford to keep many. */
 #define EMPTIES_MAX 8
@@ -59,7 +61,8 @@ void slabs_sizes(uint64_t store_bytes, uint64_t files_max, uint64_t *slab_bytes,
 
 uint64_t slabs_file_bytes(uint64_t store_bytes, uint64_t slab_bytes)
 {
-    return 2 * round_up(store_bytes, slab_bytes);
+    uint64_t times = store_bytes < SMALL_STORE ? 16 : 2;
+    return times * round_up(store_bytes, slab_bytes);
 }
 
 static void make_classes(struct slabs *s)
@@ -107,6 +110,10 @@ enum rc slabs_open(struct slabs *s, uint64_t store_bytes, uint64_t slab_bytes, i
     *take_fd = -1;
     s->file_bytes = slabs_file_bytes(store_bytes, slab_bytes);
     s->slot_max = slab_bytes / 2;
+    s->back_step = slab_bytes / 32 < BACK_STEP_MAX ? slab_bytes / 32 : BACK_STEP_MAX;
+    CHECK(s->back_step % SLAB_PAGE == 0);
+    uint64_t share = store_bytes / slab_bytes / EMPTIES_SHARE;
+    s->empties_max = share < EMPTIES_MAX ? (uint32_t)share : EMPTIES_MAX;
     s->count = (uint32_t)(s->file_bytes / slab_bytes);
     list_init(&s->empty);
     list_init(&s->idle);
@@ -193,7 +200,7 @@ static uint32_t first_free(const struct slab *slab)
 static uint64_t backing_for(const struct slabs *s, uint32_t cls, uint32_t slots, uint32_t slot)
 {
     uint64_t size = s->class_bytes[cls];
-    uint64_t reach = round_up((slot + UINT64_C(1)) * size, BACK_STEP);
+    uint64_t reach = round_up((slot + UINT64_C(1)) * size, s->back_step);
     uint64_t all = round_up(slots * size, SLAB_PAGE);
     return reach < all ? reach : all;
 }
@@ -351,8 +358,7 @@ void slabs_give(struct slabs *s, uint64_t off)
     s->taken_bytes -= s->class_bytes[slab->cls];
     if (slab->used == 0) {
         uncut(slab, &s->empty);
-        s->empties++;
-        if (s->empties >= EMPTIES_MAX || s->empties > s->count / 2 / EMPTIES_SHARE) {
+        if (++s->empties > s->empties_max) {
             slabs_punch(s);
         }
     }

@@ -30,11 +30,13 @@ struct slabs {
     uint64_t file_bytes;
     uint64_t slab_bytes;
     uint64_t slot_max;
+    uint64_t back_step;
     struct slab *slab;
     uint32_t count;
     uint32_t fresh; /* slabs from here on were never used */
     uint32_t classes;
     uint32_t empties;
+    uint32_t empties_max;
     uint32_t class_bytes[SLAB_CLASSES_MAX];
     struct list partial[SLAB_CLASSES_MAX];
     struct list empty; /* no slot taken, pages kept */
