@@ -17,7 +17,7 @@ static enum rc fail(char *errbuf, size_t errbuf_bytes, enum rc rc, const char *w
     return rc;
 }
 
-/* "1.5g", "100M", "4096", "2GB".  Digits after the point count as far as they make whole bytes. */
+/* "1.5g", "100M", "4096", "2GB".  Three digits after the point count. */
 static enum rc parse_bytes(struct str text, uint64_t *bytes)
 {
     static const char units[] = "kmgtp";
@@ -39,17 +39,18 @@ static enum rc parse_bytes(struct str text, uint64_t *bytes)
     }
     *bytes = value * unit;
     if (text.ptr != NULL) {
-        uint64_t part = unit;
+        uint64_t thousandths = 0;
+        uint64_t weight = 100;
         if (text.len == 0) {
             return RC_INVALID;
         }
-        for (size_t i = 0; i < text.len; i++) {
+        for (size_t i = 0; i < text.len; i++, weight /= 10) {
             if (text.ptr[i] < '0' || text.ptr[i] > '9') {
                 return RC_INVALID;
             }
-            part /= 10;
-            *bytes += (uint64_t)(text.ptr[i] - '0') * part;
+            thousandths += (uint64_t)(text.ptr[i] - '0') * weight;
         }
+        *bytes += thousandths * unit / 1000;
     }
     return *bytes <= BYTES_MAX ? RC_OK : RC_INVALID;
 }

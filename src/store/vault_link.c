@@ -37,6 +37,12 @@ struct vault_link *vault_link__alone(void)
     return l;
 }
 
+void vault_link__connect(struct vault_link *link, int take_fd)
+{
+    CHECK(link->fd < 0);
+    link->fd = take_fd;
+}
+
 void vault_link__inherit(struct vault_link *link, const char *store, enum vault_role role,
                          uint64_t id, int take_fd)
 {

@@ -67,8 +67,9 @@ int vault_link__take(struct vault_link *link, const char *store, enum vault_role
 /* Drops what was inherited for that store and not taken, here and in the manager. */
 void vault_link__drop_rest(struct vault_link *link, const char *store);
 
-/* For tests: a link with no manager behind it, and files put into it by hand. */
+/* For tests: a link with no manager behind it; a socket and files given to it by hand. */
 struct vault_link *vault_link__alone(void);
+void vault_link__connect(struct vault_link *link, int take_fd);
 void vault_link__inherit(struct vault_link *link, const char *store, enum vault_role role,
                          uint64_t id, int take_fd);
 
