@@ -137,7 +137,8 @@ struct obj_times obj_times(const struct objcore *oc);
 unsigned obj_flags(const struct objcore *oc);
 /* All bytes are there and stay.  Then obj_len is the length of the body. */
 bool obj_is_complete(const struct objcore *oc);
-/* The length, or UINT64_MAX while it is not known. */
+/* The length, as obj_store was told while the fetch runs (UINT64_MAX: not known; a fetch that ends
+ * with another length has failed). */
 uint64_t obj_len(const struct objcore *oc);
 /* The stored place of a complete object, for stv_body_ptr, stv_payload and the like; borrowed as
  * long as oc is referenced. */

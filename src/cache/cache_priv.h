@@ -276,6 +276,7 @@ struct boc {
     /* Of the fetch; attributes are fixed once ready. */
     struct str attrs[OA__COUNT];
     size_t attr_bytes;
+    uint64_t announced; /* the body's length as the fetch gave it; UINT64_MAX if it did not */
     char *space;
     size_t space_bytes;
     size_t space_used;

@@ -140,6 +140,7 @@ enum rc obj_store(struct objcore *busy, struct stevedore *const *list, uint64_t 
         if (stv_newobj(*list, body_len == UINT64_MAX ? 0 : estimate, &busy->stv) == RC_OK) {
             CHECK(busy->stv != NULL);
             busy->stevedore = *list;
+            boc->announced = body_len;
             return RC_OK;
         }
         busy->stv = NULL;

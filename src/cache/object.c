@@ -65,7 +65,7 @@ uint64_t obj_len(const struct objcore *oc)
         return stv_body_len(oc->stv);
     }
     if (boc__state(boc) != BOC_FINISHED) {
-        return UINT64_MAX;
+        return boc->announced;
     }
     return atomic_load_explicit(&boc->written, memory_order_acquire);
 }

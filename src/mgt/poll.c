@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "mgt/priv.h"
 
-enum { NO_SLOT = UINT32_MAX };
+#define NO_SLOT UINT32_MAX
 
 void mgt__poll_init(struct mgt_poll *poll)
 {

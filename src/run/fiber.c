@@ -134,6 +134,7 @@ enum rc fiber_start(fiber_fn *fn, void *arg, const char *name)
     fiber->arg = arg;
     fiber->name = name;
     fiber->description = STR_NONE;
+    fiber->subject = NULL;
     fiber->wait = WAIT_NONE;
     fiber->is_woken = false;
     fiber->moved_bytes = 0;
@@ -178,6 +179,19 @@ void fiber_describe(struct str text)
     struct fiber *fiber = fiber_self();
     CHECK_OBJ(fiber, FIBER_MAGIC);
     fiber->description = text;
+}
+
+void fiber_hold(void *subject)
+{
+    struct fiber *fiber = fiber_self();
+    CHECK_OBJ(fiber, FIBER_MAGIC);
+    fiber->subject = subject;
+}
+
+void *fiber_subject(void)
+{
+    struct fiber *fiber = fiber_self();
+    return fiber == NULL ? NULL : fiber->subject;
 }
 
 /* ---- suspending ---- */

@@ -119,6 +119,10 @@ struct fiber *fiber_self(void); /* NULL outside fibers; good until the fiber's f
 const char *fiber_name(const struct fiber *fiber);
 /* A line for panic reports, e.g. the URL at work; borrowed until replaced with NULL. */
 void fiber_describe(struct str text);
+/* What the calling fiber works on, for whoever has to say what a fault was about: a borrow that the
+ * fiber ends with NULL.  fiber_subject is async-signal-safe; NULL outside fibers. */
+void fiber_hold(void *subject);
+void *fiber_subject(void);
 
 /* Suspends until fiber_wake, or the deadline (monotonic; NEVER is allowed only for waits that
  * somebody is sure to end).  RC_OK, RC_TIMEOUT, RC_CANCELLED.  Yields. */

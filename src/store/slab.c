@@ -106,7 +106,11 @@ static enum rc make_file(struct slabs *s)
 enum rc slabs_open(struct slabs *s, uint64_t store_bytes, uint64_t slab_bytes, int *take_fd,
                    const struct stv_seam *seam)
 {
-    *s = (struct slabs){.fd = *take_fd, .slab_bytes = slab_bytes, .seam = seam};
+    /* Field by field: as one value it would pass through the stack. */
+    memset(s, 0, sizeof *s);
+    s->fd = *take_fd;
+    s->slab_bytes = slab_bytes;
+    s->seam = seam;
     *take_fd = -1;
     s->file_bytes = slabs_file_bytes(store_bytes, slab_bytes);
     s->slot_max = slab_bytes / 2;

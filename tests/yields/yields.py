@@ -76,7 +76,9 @@ def read_tree(src):
             else:
                 headers.update(text.encode())
             if not path.endswith(os.path.join("base", "attr.h")):
-                marks.update(marked_functions(text))
+                # A mark in a header is for everybody; one in a .c file says nothing of its namesakes elsewhere.
+                place = os.path.realpath(path) if name.endswith(".c") else ""
+                marks.update((place, fn) for fn in marked_functions(text))
             entries.update(fiber_entries(text))
     return files, marks, entries, headers.hexdigest()
 
@@ -145,13 +147,22 @@ class Graph:
         return re.sub(r"\.(part|isra|constprop|cold|lto_priv)(\.\d+)?", "", node.rsplit(":", 1)[-1])
 
 
+def is_marked(graph, node, marks):
+    name = graph.plain(node)
+    if ("", name) in marks:
+        return True
+    if ":" not in node:
+        return any(fn == name for _, fn in marks)
+    return (os.path.realpath(node.rsplit(":", 1)[0]), name) in marks
+
+
 def unmarked_callers(graph, marks, excused):
     for caller in sorted(graph.calls):
         name = graph.plain(caller)
-        if caller not in graph.frame or name in marks or name in excused:
+        if caller not in graph.frame or is_marked(graph, caller, marks) or name in excused:
             continue
         for callee in sorted(graph.calls[caller]):
-            if graph.plain(callee) in marks:
+            if is_marked(graph, callee, marks):
                 yield f"{graph.where[caller]}: {name} calls {graph.plain(callee)}, which YIELDS, and is not marked"
                 break
 
@@ -222,7 +233,7 @@ def main():
 
     faults = list(unmarked_callers(graph, marks, set(read_list(os.path.join(a.lists, "exceptions"))) | entries))
     need, cycles = deepest_chains(graph, read_list(os.path.join(a.lists, "reaches")))
-    on_fibers = [n for n in graph.frame if graph.plain(n) in marks | entries]
+    on_fibers = [n for n in graph.frame if is_marked(graph, n, marks) or graph.plain(n) in entries]
     faults += [f"{graph.where[n]}: {graph.plain(n)} has a frame without bound (alloca, a variable array)" for n in graph.dynamic]
     faults += [f"recursion: {c}" for c in cycles]
     limit = STACK_BYTES - RESERVE
