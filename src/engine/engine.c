@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The engine's own life: what it keeps for each loop, and transaction ids.
+ *
+ * Ids (VXIDs) are handed to loops in blocks, so that no request touches a word that other loops
+ * write.  After `debug.xid` ids must be strictly consecutive over all loops: blocks of one, and the
+ * blocks that loops still hold are dropped when they see that the epoch has moved. */
+#include "engine/engine_priv.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "http/http_date.h"
+
+#define LOG_BUF_BYTES ((size_t)256 << 10)
+#define VXID_CHUNK 32768u
+/* The log keeps 30 bits of an id. */
+#define VXID_MAX ((1u << 30) - 1)
+
+struct engine *engine_new(const struct engine_conf *conf)
+{
+    CHECK(conf->cache != NULL);
+    CHECK(conf->log != NULL);
+    struct engine *e = xcalloc(1, sizeof *e);
+    e->magic = ENGINE_MAGIC;
+    e->conf = *conf;
+    e->slot = run_slot_claim(conf->run);
+    e->via_text = xasprintf("1.1 %s (objmapper/" OBJM_VERSION ")", conf->identity);
+    e->via = str_of(e->via_text);
+    size_t block = sizeof(struct fetch) + param(conf->params, workspace_backend);
+    e->fetch_pool = pool_new(conf->run, "fetch", block, 64);
+    atomic_init(&e->vxid_next, 1);
+    atomic_init(&e->vxid_chunk, VXID_CHUNK);
+    atomic_init(&e->vxid_epoch, 0);
+    return e;
+}
+
+void engine_free(struct engine **engine)
+{
+    struct engine *e = *engine;
+    *engine = NULL;
+    if (e == NULL) {
+        return;
+    }
+    CHECK_OBJ(e, ENGINE_MAGIC);
+    pool_free(&e->fetch_pool);
+    XFREE(e->via_text);
+    e->magic = 0;
+    free(e);
+}
+
+static void tick_end(struct loop *loop, void *arg)
+{
+    struct wrk *wrk = arg;
+    (void)loop;
+    vsl_buf_flush(&wrk->log);
+    vsc_flush(&vsc_class_main, wrk->engine->conf.main, &wrk->main);
+    vsc_flush(&vsc_class_objm, wrk->engine->conf.objm, &wrk->objm);
+}
+
+void engine_loop_start(struct engine *engine, struct loop *loop)
+{
+    CHECK_OBJ(engine, ENGINE_MAGIC);
+    struct wrk *wrk = xcalloc(1, sizeof *wrk);
+    wrk->engine = engine;
+    wrk->loop = loop;
+    wrk->log_mem = xmalloc(LOG_BUF_BYTES);
+    vsl_buf_init(&wrk->log, engine->conf.log, wrk->log_mem, LOG_BUF_BYTES);
+    loop_slot_set(loop, engine->slot, wrk);
+    loop_on_tick_end(loop, tick_end, wrk);
+}
+
+void engine_loop_stop(struct engine *engine, struct loop *loop)
+{
+    struct wrk *wrk = loop_slot(loop, engine->slot);
+    CHECK(wrk != NULL);
+    if (engine->conf.backend != NULL) {
+        backend_drop_idle(engine->conf.backend);
+    }
+    tick_end(loop, wrk);
+    loop_slot_set(loop, engine->slot, NULL);
+    free(wrk->log_mem);
+    free(wrk);
+}
+
+struct wrk *engine__wrk(const struct engine *engine)
+{
+    struct wrk *wrk = loop_slot(loop_self(), engine->slot);
+    CHECK(wrk != NULL);
+    return wrk;
+}
+
+struct vsc_main *engine_counters(struct engine *engine)
+{
+    return &engine__wrk(engine)->main;
+}
+
+void engine_log_open(struct engine *engine, struct vslb *log, uint32_t id)
+{
+    vslb_open(log, &engine__wrk(engine)->log, id);
+}
+
+uint32_t engine_vxid(struct engine *engine)
+{
+    struct wrk *wrk = engine__wrk(engine);
+    uint32_t epoch = atomic_load_explicit(&engine->vxid_epoch, memory_order_acquire);
+    if (wrk->vxid_left == 0 || wrk->vxid_epoch != epoch) {
+        uint32_t chunk = atomic_load_explicit(&engine->vxid_chunk, memory_order_relaxed);
+        wrk->vxid_next = atomic_fetch_add_explicit(&engine->vxid_next, chunk, memory_order_relaxed);
+        wrk->vxid_left = chunk;
+        wrk->vxid_epoch = epoch;
+    }
+    wrk->vxid_left--;
+    /* 0 means "no transaction": after 2^30 ids one is given twice instead. */
+    uint32_t vxid = wrk->vxid_next++ & VXID_MAX;
+    return vxid == 0 ? VXID_MAX : vxid;
+}
+
+void engine_vxid_restart(struct engine *engine, uint32_t next, uint32_t chunk)
+{
+    CHECK_OBJ(engine, ENGINE_MAGIC);
+    CHECK(chunk > 0);
+    atomic_store(&engine->vxid_next, next);
+    atomic_store(&engine->vxid_chunk, chunk);
+    atomic_fetch_add(&engine->vxid_epoch, 1);
+}
+
+struct str engine__date(struct wrk *wrk)
+{
+    uint64_t now_s = wrk_real_ns(wrk) / NS_PER_S;
+    if (now_s != wrk->date_s) {
+        http_date_format(now_s, wrk->date);
+        wrk->date_s = now_s;
+    }
+    return (struct str){wrk->date, HTTP_DATE_BYTES};
+}

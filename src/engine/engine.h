@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The engine: what happens to a request, whatever transport it came by.  Straight-line code on the
+ * request's fiber: receive, look up, fetch if need be, deliver by one of three lanes. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <sys/uio.h>
+
+#include "backend/backend.h"
+#include "base/arena.h"
+#include "cache/cache.h"
+#include "http/h1.h"
+#include "shm/vsc.h"
+#include "shm/vsl.h"
+
+struct engine;
+
+struct engine_conf {
+    struct run *run;
+    const struct params *params;
+    struct cache *cache;
+    struct backend *backend;         /* NULL: every fetch fails */
+    struct stevedore *const *stores; /* NULL-terminated; where objects go, in this order */
+    struct stevedore *transient;
+    struct vsl *log;
+    struct vsc_main *main;
+    struct vsc_objm *objm;
+    struct vsc_vbe *vbe;
+    const char *identity; /* what Via says */
+    const char *vcl_name;
+};
+/* All pointers are borrowed as long as the engine lives.  The caller owns it. */
+struct engine *engine_new(const struct engine_conf *conf);
+void engine_free(struct engine **engine);
+
+/* On each loop's thread, before and after its ticks. */
+void engine_loop_start(struct engine *engine, struct loop *loop);
+void engine_loop_stop(struct engine *engine, struct loop *loop);
+
+/* ---- what transports use of a loop ---- */
+
+/* The calling loop's counters, added to the shared ones at the end of the tick. */
+struct vsc_main *engine_counters(struct engine *engine);
+/* A pen for the transaction in the calling loop's log buffer. */
+void engine_log_open(struct engine *engine, struct vslb *log, uint32_t id);
+/* The next VXID; in blocks a loop, strictly consecutive after engine_vxid_restart. */
+uint32_t engine_vxid(struct engine *engine);
+void engine_vxid_restart(struct engine *engine, uint32_t next, uint32_t chunk);
+
+/* The cache key of a GET for this host and URL. */
+void engine_digest(struct str host, struct str url, struct digest *digest);
+
+/* ---- requests ---- */
+
+struct request;
+
+/* How the engine reaches a client.  Each call Yields and returns RC_OK, or why the client is gone
+ * (as sock_writev); after a failure only `ended` follows. */
+struct transport {
+    /* Bytes of the request's body; RC_EOF at its end, RC_MALFORMED. */
+    enum rc (*body)(struct request *req, void *buf, size_t bytes, size_t *got);
+    /* The response's head, and, if `last`, with iov the whole body.  body_len: UINT64_MAX when it
+     * is not known.  No body at all: body_len 0 or !req->sends_body. */
+    enum rc (*head)(struct request *req, struct http *resp, uint64_t body_len,
+                    const struct iovec *iov, unsigned iovs);
+    /* The next body bytes; iov is changed. */
+    enum rc (*data)(struct request *req, struct iovec *iov, unsigned iovs);
+    /* The next body bytes, from a file. */
+    enum rc (*file)(struct request *req, int fd, uint64_t off, uint64_t bytes);
+    /* After the last byte. */
+    enum rc (*end)(struct request *req);
+    /* Whether `file` can be used, and from which body size on it pays. */
+    bool (*takes_files)(const struct request *req, uint64_t *min_bytes);
+};
+
+struct request_bytes {
+    uint64_t req_head, req_body, resp_head, resp_body;
+};
+
+/* One request, filled by the transport; it lives until engine_serve returns. */
+struct request {
+    const struct transport *transport;
+    void *transport_arg;
+    struct http *http; /* normalised; its text lives as long as the request */
+    struct arena *arena;
+    bool has_body;
+    bool is_body_length_known;
+    uint64_t body_length;
+    bool sends_body;    /* set by the engine: false for HEAD, 204 and 304 */
+    bool body_is_ready; /* set by the engine: the body follows its head without waiting */
+    bool close;         /* the connection ends after the response; either side may set it */
+    uint32_t vxid;
+    uint32_t session_vxid;
+    uint64_t t_first_ns; /* real time of the first byte */
+    uint64_t t_head_ns;  /* ... when the head was whole */
+    uint64_t t_prev_ns;  /* of the last Timestamp record */
+    const char *listener;
+    struct str client_addr;
+    struct str client_port;
+    struct str server_addr; /* stands for a missing Host in the hash */
+    struct vslb log;
+    struct request_bytes bytes;
+};
+
+/* Answers the request; all records from Begin to End are the engine's, and the counters.  RC_OK:
+ * the response went out whole (req->close says whether the connection may go on), else the client
+ * is gone or must be cut off.  Yields. */
+YIELDS MUST_USE enum rc engine_serve(struct engine *engine, struct request *req);
+
+#endif

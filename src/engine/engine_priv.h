@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What the files of the engine share. */
+#ifndef ENGINE_ENGINE_PRIV_H
+#define ENGINE_ENGINE_PRIV_H
+
+#include "engine/engine.h"
+
+/* What the engine keeps for each loop; touched by that loop alone. */
+struct wrk {
+    struct engine *engine;
+    struct loop *loop;
+    struct vsc_main main;
+    struct vsc_objm objm;
+    struct vsl_buf log;
+    void *log_mem;
+    uint32_t vxid_next;
+    uint32_t vxid_left;
+    uint32_t vxid_epoch;
+    uint64_t date_s; /* the second that `date` shows */
+    char date[32];
+};
+
+struct engine {
+    uint32_t magic;
+    struct engine_conf conf;
+    unsigned slot;
+    struct pool *fetch_pool; /* one block a fetch: its struct and its arena */
+    char *via_text;
+    struct str via;
+    _Atomic uint32_t vxid_next;
+    _Atomic uint32_t vxid_chunk;
+    _Atomic uint32_t vxid_epoch; /* loops drop their blocks when it moves */
+};
+#define ENGINE_MAGIC 0x1f9b5c53u
+
+/* The calling loop's. */
+struct wrk *engine__wrk(const struct engine *engine);
+/* The current date as a header value; a borrow until the next call. */
+struct str engine__date(struct wrk *wrk);
+
+static inline uint64_t wrk_real_ns(const struct wrk *wrk)
+{
+    return loop_real_ns(wrk->loop);
+}
+
+/* ---- logging (log.c) ---- */
+
+void log__timestamp(struct vslb *log, struct str label, uint64_t now_ns, uint64_t first_ns,
+                    uint64_t *prev_ns);
+/* The first-line and header records of a head; the tag is that of the method or protocol. */
+enum log_head { LOG_REQ, LOG_BEREQ, LOG_BERESP, LOG_RESP };
+void log__head(struct vslb *log, enum log_head kind, const struct http *h);
+void log__field(struct vslb *log, enum log_head kind, const struct http_hdr *hdr);
+void log__vcl(struct vslb *log, struct str sub, struct str action);
+
+/* ---- fetching (fetch.c, fetch_body.c) ---- */
+
+enum fetch_kind { FETCH_MISS, FETCH_PASS, FETCH_BACKGROUND };
+
+struct fetch {
+    uint32_t magic;
+    enum fetch_kind kind;
+    struct engine *engine;
+    struct request *req;  /* NULL once the fetch goes on without its client */
+    struct objcore *busy; /* owned; NULL for a pass */
+    struct arena arena;
+    struct http *bereq;
+    struct http *beresp;
+    struct bconn *conn;
+    bool is_uncacheable;
+    bool is_marker;  /* the busy core becomes a hit-for-miss marker */
+    bool sent_body;  /* request bytes that cannot be sent again */
+    bool got_bytes;  /* of the answer */
+    bool keeps_conn; /* both sides said so; the body must have been read too */
+    bool is_body_read;
+    unsigned conn_bits;
+    struct obj_times times;
+    /* The response's body. */
+    struct h1_body body;
+    struct h1_chunked chunked;
+    uint64_t body_left;
+    uint64_t body_got;
+    char *buf; /* received and not yet used: buf[at..fill) */
+    size_t at;
+    size_t fill;
+    size_t cap;
+    /* The log. */
+    uint32_t vxid;
+    struct vslb log;
+    uint64_t t_first_ns;
+    uint64_t t_prev_ns;
+    struct request_bytes bytes;
+    uint32_t parent_vxid;
+};
+#define FETCH_MAGIC 0x2f5a9ec1u
+
+/* Takes *take_busy (may be NULL).  NULL when the request does not fit a fetch's memory. */
+struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_kind kind,
+                         struct objcore **take_busy);
+/* Logs what is left to log and gives connection and memory back; busy is NULL by then. */
+void fetch__free(struct fetch **fetch);
+/* Makes and logs the backend request, first of all.  RC_LIMIT: it does not fit. */
+MUST_USE enum rc fetch__prepare(struct fetch *f);
+/* Sends the request and reads the head of the answer; then the policy has decided.  Yields. */
+YIELDS MUST_USE enum rc fetch__head(struct fetch *f);
+/* Body bytes into dst: at least one, or RC_EOF at its orderly end.  Yields. */
+YIELDS MUST_USE enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got);
+bool fetch__body_is_read(const struct fetch *f);
+/* Of the answer's body; UINT64_MAX when it is not known. */
+uint64_t fetch__length(const struct fetch *f);
+void fetch__log_body(struct fetch *f);
+/* The whole body into the busy core, which is then finished or failed.  Yields. */
+YIELDS void fetch__store(struct fetch *f);
+/* The same on a fiber of its own, which ends the fetch; the client follows the core.  Yields only
+ * when no fiber is left: then it is done here. */
+YIELDS void fetch__store_apart(struct fetch **take_fetch);
+/* Makes the busy core known, with attributes and times; RC_NOSPACE, RC_TOO_LONG: it cannot be
+ * stored, and has been failed. */
+MUST_USE enum rc fetch__publish(struct fetch *f);
+/* The busy core becomes a marker that tells others not to wait.  Yields. */
+YIELDS void fetch__mark(struct fetch *f);
+/* Refreshes in the background, on a fiber of its own.  Takes *take_busy. */
+void fetch__background(struct engine *engine, struct request *req, struct objcore **take_busy);
+
+/* ---- delivering (deliver.c, synth.c) ---- */
+
+/* Delivers a stored object, complete or still growing.  Yields. */
+YIELDS MUST_USE enum rc deliver__object(struct engine *engine, struct request *req,
+                                        struct objcore *oc, bool is_hit);
+/* Delivers what a fetch brings, byte by byte, without storing it.  Yields. */
+YIELDS MUST_USE enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch *f);
+/* The transaction that fetched the object. */
+uint32_t deliver__object_xid(const struct objcore *oc);
+/* The response announces the length that we know (UINT64_MAX: none), not the one we were told. */
+MUST_USE enum rc deliver__length(struct request *req, struct http *resp, uint64_t len);
+/* Adds what every response has, logs it, ends with the Process time-stamp. RC_LIMIT: no room. */
+MUST_USE enum rc deliver__dress(struct wrk *wrk, struct request *req, struct http *resp,
+                                uint64_t object_xid, uint64_t age_s);
+/* A response of our own; `cause` is the fetch's VXID for the page, or the request's.  Yields. */
+YIELDS MUST_USE enum rc synth__deliver(struct engine *engine, struct request *req, unsigned status,
+                                       struct str reason, uint32_t cause_xid);
+
+/* ---- Vary (vary.c) ---- */
+
+/* The request fields that the response varies by, as bytes.  RC_UNSUPPORTED for `*`. */
+MUST_USE enum rc vary__make(struct sb *sb, const struct http *bereq, const struct http *beresp);
+/* Whether a request fits what vary__make wrote; damaged bytes fit none. */
+bool vary__fits(struct str spec, const struct http *req);
+bool vary__match(void *request, const struct objcore *oc);
+
+#endif

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The backend's side of a miss or a pass: up to the moment at which the head of the answer is known
+ * and the policy has spoken.  What follows is in fetch_body.c.
+ *
+ * The head is fetched on the fiber of whoever needs it, so that an answer that cannot be cached
+ * goes on to that client through this very buffer.  Only when it is to be stored does the body get
+ * a fiber of its own: then nobody's slow connection holds it up. */
+#include "engine/policy.h"
+
+#include "http/http_cache.h"
+
+/* How many interim (1xx) answers a backend may send before the real one. */
+#define INTERIM_MAX 8
+
+struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_kind kind,
+                         struct objcore **take_busy)
+{
+    struct fetch *f = pool_get(engine->fetch_pool);
+    *f = (struct fetch){
+        .magic = FETCH_MAGIC,
+        .kind = kind,
+        .engine = engine,
+        .req = req,
+        .vxid = engine_vxid(engine),
+        .parent_vxid = req->vxid,
+        .is_uncacheable = kind == FETCH_PASS,
+        .t_first_ns = clock_real_ns(),
+    };
+    f->t_prev_ns = f->t_first_ns;
+    if (take_busy != NULL) {
+        f->busy = *take_busy;
+        *take_busy = NULL;
+    }
+    arena_init(&f->arena, f + 1, pool_block_bytes(engine->fetch_pool) - sizeof *f);
+    unsigned fields = (unsigned)param(engine->conf.params, http_max_hdr);
+    f->bereq = http_new(&f->arena, fields);
+    f->beresp = http_new(&f->arena, fields);
+    size_t want = param(engine->conf.params, http_resp_size);
+    size_t most = (f->arena.cap - f->arena.used) / 2;
+    f->cap = want < most ? want : most;
+    f->buf = arena_alloc(&f->arena, f->cap);
+    /* workspace_backend's minimum holds all three. */
+    CHECK(f->bereq != NULL && f->beresp != NULL && f->buf != NULL);
+    engine_log_open(engine, &f->log, f->vxid | VSL_BACKENDMARKER);
+    return f;
+}
+
+/* ---- the request ---- */
+
+static struct str kind_name(enum fetch_kind kind)
+{
+    static const struct str names[] = {
+        [FETCH_MISS] = STR_INIT("fetch"),
+        [FETCH_PASS] = STR_INIT("pass"),
+        [FETCH_BACKGROUND] = STR_INIT("bgfetch"),
+    };
+    return names[kind];
+}
+
+static bool sends_body(const struct fetch *f)
+{
+    return f->kind == FETCH_PASS && f->req->has_body && f->req->http->method_id != HTTP_M_GET;
+}
+
+static enum rc make_bereq(struct fetch *f)
+{
+    const struct request *req = f->req;
+    enum rc rc =
+        http_copy(f->bereq, req->http, f->kind == FETCH_PASS ? HTTP_COPY_PASS : HTTP_COPY_FETCH);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    f->bereq->proto = STR("HTTP/1.1");
+    f->bereq->version = 11;
+    http_unset(f->bereq, HDR_EXPECT);
+    if (!sends_body(f)) {
+        http_unset(f->bereq, HDR_CONTENT_LENGTH);
+    } else if (!req->is_body_length_known) {
+        rc = http_set(f->bereq, HDR_TRANSFER_ENCODING, STR("chunked"));
+    }
+    if (rc == RC_OK && f->kind != FETCH_PASS) {
+        rc = http_set_method(f->bereq, STR("GET"));
+        /* Nothing here can unpack what is stored packed, so we ask for it unpacked. */
+        http_unset(f->bereq, HDR_ACCEPT_ENCODING);
+    }
+    if (rc == RC_OK && !http_has(f->bereq, HDR_HOST)) {
+        rc = http_set(f->bereq, HDR_HOST, req->server_addr);
+    }
+    char xid[12];
+    struct sb sb = sb_of(xid, sizeof xid);
+    sb_u64(&sb, f->vxid);
+    struct str own_xid = arena_dup(&f->arena, sb_str(&sb));
+    if (rc == RC_OK) {
+        rc = own_xid.ptr == NULL ? RC_LIMIT : http_set(f->bereq, HDR_X_VARNISH, own_xid);
+    }
+    if (rc == RC_OK && f->kind == FETCH_BACKGROUND) {
+        rc = http_own(f->bereq, &f->arena);
+    }
+    return rc;
+}
+
+static void log_begin(struct fetch *f)
+{
+    struct str kind = kind_name(f->kind);
+    vslb_printf(&f->req->log, SLT_Link, "bereq %u %.*s", f->vxid, STR_ARG(kind));
+    vslb_printf(&f->log, SLT_Begin, "bereq %u %.*s", f->parent_vxid, STR_ARG(kind));
+    vslb_str(&f->log, SLT_VCL_use, str_of(f->engine->conf.vcl_name));
+    log__timestamp(&f->log, STR("Start"), f->t_first_ns, f->t_first_ns, &f->t_prev_ns);
+}
+
+static void stamp(struct fetch *f, struct str label)
+{
+    log__timestamp(&f->log, label, clock_real_ns(), f->t_first_ns, &f->t_prev_ns);
+}
+
+static struct sock_limit write_limit(void)
+{
+    /* A backend that does not read is as dead as one that does not answer. */
+    uint64_t now_ns = clock_mono_ns();
+    return (struct sock_limit){clock_after(now_ns, 600 * NS_PER_S), 60 * NS_PER_S};
+}
+
+static YIELDS enum rc send_chunk(struct fetch *f, void *bytes, size_t len)
+{
+    char head[H1_CHUNK_HEAD_MAX];
+    struct iovec iov[3];
+    unsigned n = 0;
+    bool chunked = !f->req->is_body_length_known;
+    if (chunked) {
+        iov[n++] = (struct iovec){head, h1_chunk_head(head, len)};
+    }
+    iov[n++] = (struct iovec){bytes, len};
+    if (chunked) {
+        iov[n++] = (struct iovec){(char[]){'\r', '\n'}, 2};
+    }
+    f->bytes.req_body += len;
+    return sock_writev(bconn_sock(f->conn), iov, n, write_limit(), false, NULL);
+}
+
+/* The client's body goes to the backend as it comes; the receive buffer, still unused, carries it.
+ */
+static YIELDS enum rc send_body(struct fetch *f)
+{
+    f->sent_body = true;
+    for (;;) {
+        size_t got = 0;
+        enum rc rc = f->req->transport->body(f->req, f->buf, f->cap, &got);
+        if (rc == RC_EOF) {
+            break;
+        }
+        if (rc == RC_OK) {
+            rc = send_chunk(f, f->buf, got);
+        } else {
+            vslb_str(&f->log, SLT_FetchError, STR("req.body read error"));
+        }
+        if (rc != RC_OK) {
+            return rc;
+        }
+    }
+    if (!f->req->is_body_length_known) {
+        struct iovec end = {(char[]){'0', '\r', '\n', '\r', '\n'}, 5};
+        return sock_writev(bconn_sock(f->conn), &end, 1, write_limit(), false, NULL);
+    }
+    return RC_OK;
+}
+
+static YIELDS enum rc send_request(struct fetch *f)
+{
+    size_t mark = arena_mark(&f->arena);
+    struct sb sb = arena_builder(&f->arena);
+    h1_build_request(&sb, f->bereq);
+    if (sb.overflow) {
+        return RC_LIMIT;
+    }
+    struct iovec iov = {sb.ptr, sb.len};
+    enum rc rc = sock_writev(bconn_sock(f->conn), &iov, 1, write_limit(), sends_body(f), NULL);
+    f->bytes.req_head += sb.len;
+    arena_rewind(&f->arena, mark);
+    if (rc == RC_OK && sends_body(f)) {
+        rc = send_body(f);
+    }
+    return rc;
+}
+
+/* ---- the answer's head ---- */
+
+static YIELDS enum rc read_one_head(struct fetch *f)
+{
+    const struct params *p = f->engine->conf.params;
+    struct h1_limits limits = h1_limits_default;
+    limits.head_bytes = (uint32_t)f->cap;
+    limits.start_bytes = (uint32_t)param(p, http_resp_hdr_len);
+    limits.hdr_bytes = (uint32_t)param(p, http_resp_hdr_len);
+    uint64_t deadline_ns = clock_after(clock_mono_ns(), param(p, first_byte_timeout));
+    size_t seen = 0;
+    for (;;) {
+        struct h1_head head;
+        enum rc rc = f->fill == f->at ? RC_AGAIN
+                                      : h1_parse_response(f->beresp, f->buf + f->at,
+                                                          f->fill - f->at, seen, &limits, &head);
+        if (rc == RC_OK) {
+            f->at += head.consumed;
+            f->bytes.resp_head += head.consumed;
+            f->conn_bits = head.conn;
+            return RC_OK;
+        }
+        if (rc != RC_AGAIN) {
+            vslb_printf(&f->log, SLT_FetchError, "http format error: %s",
+                        h1_error_text(head.error));
+            return RC_MALFORMED;
+        }
+        if (f->fill == f->cap) {
+            vslb_str(&f->log, SLT_FetchError, STR("overflow"));
+            return RC_TOO_LONG;
+        }
+        seen = f->fill - f->at;
+        size_t got = 0;
+        struct sock_limit lim = {deadline_ns,
+                                 f->got_bytes ? param(p, between_bytes_timeout) : NEVER};
+        rc = sock_read(bconn_sock(f->conn), f->buf + f->fill, f->cap - f->fill, lim, &got);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        f->got_bytes = true;
+        f->fill += got;
+    }
+}
+
+/* Interim answers are dropped: what they announce is not for us. */
+static YIELDS enum rc read_head(struct fetch *f)
+{
+    for (unsigned interim = 0; interim < INTERIM_MAX; interim++) {
+        enum rc rc = read_one_head(f);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        if (f->beresp->status >= 200) {
+            return RC_OK;
+        }
+        if (f->beresp->status == 101) {
+            break;
+        }
+    }
+    vslb_str(&f->log, SLT_FetchError, STR("too many or unwanted 1xx responses"));
+    return RC_MALFORMED;
+}
+
+/* ---- a connection ---- */
+
+static void log_open(struct fetch *f)
+{
+    struct str ends = bconn_ends(f->conn);
+    vslb_printf(&f->log, SLT_BackendOpen, "%d %s %.*s %s", bconn_sock(f->conn)->fd,
+                backend_name(f->engine->conf.backend), STR_ARG(ends),
+                bconn_is_reused(f->conn) ? "reuse" : "connect");
+}
+
+static YIELDS enum rc connect_backend(struct fetch *f, bool fresh)
+{
+    struct wrk *wrk = engine__wrk(f->engine);
+    struct backend *backend = f->engine->conf.backend;
+    if (backend == NULL) {
+        vslb_str(&f->log, SLT_FetchError, STR("No backend"));
+        return RC_NOT_FOUND;
+    }
+    enum rc rc = backend_get(backend, fresh, &f->conn);
+    if (rc != RC_OK) {
+        vslb_printf(&f->log, SLT_FetchError, "backend %s: fail (%s)", backend_name(backend),
+                    rc_text(rc));
+        if (rc == RC_LIMIT) {
+            wrk->main.backend_busy++;
+        } else {
+            wrk->main.backend_fail++;
+        }
+        return rc;
+    }
+    wrk->main.backend_req++;
+    if (bconn_is_reused(f->conn)) {
+        wrk->main.backend_reuse++;
+    } else {
+        wrk->main.backend_conn++;
+    }
+    stamp(f, STR("Connected"));
+    log_open(f);
+    return RC_OK;
+}
+
+static void drop_connection(struct fetch *f, bool reusable)
+{
+    struct wrk *wrk = engine__wrk(f->engine);
+    vslb_printf(&f->log, SLT_BackendClose, "%d %s %s", bconn_sock(f->conn)->fd,
+                backend_name(f->engine->conf.backend), reusable ? "recycle" : "close");
+    if (reusable) {
+        wrk->main.backend_recycle++;
+    }
+    backend_put(&f->conn, reusable);
+}
+
+/* One try on one connection. */
+static YIELDS enum rc exchange(struct fetch *f)
+{
+    f->at = 0;
+    f->fill = 0;
+    f->got_bytes = false;
+    enum rc rc = send_request(f);
+    if (rc == RC_CANCELLED || rc == RC_LIMIT) {
+        return rc;
+    }
+    stamp(f, STR("Bereq"));
+    /* Even when the request could not be sent whole there may be an answer that says why. */
+    enum rc read_rc = read_head(f);
+    if (read_rc == RC_OK) {
+        f->keeps_conn = rc == RC_OK;
+        return RC_OK;
+    }
+    if (read_rc == RC_EOF || read_rc == RC_RESET || read_rc == RC_TIMEOUT) {
+        vslb_printf(&f->log, SLT_FetchError, "%s",
+                    read_rc == RC_TIMEOUT ? "first byte timeout" : "HTC eof (-1)");
+    }
+    return read_rc;
+}
+
+/* ---- what the head says ---- */
+
+static void set_times(struct fetch *f)
+{
+    const struct params *p = f->engine->conf.params;
+    const struct http_fresh_defaults defaults = {
+        .ttl_ns = param(p, default_ttl),
+        .grace_ns = param(p, default_grace),
+        .keep_ns = param(p, default_keep),
+        .clock_skew_ns = 10 * NS_PER_S,
+    };
+    /* The loop's clock, as Age is computed by it later. */
+    uint64_t now_ns = wrk_real_ns(engine__wrk(f->engine));
+    struct http_fresh fresh;
+    http_freshness(f->beresp, now_ns, &defaults, &fresh);
+    f->times = (struct obj_times){
+        .t_origin_ns = fresh.origin_ns,
+        .ttl_ns = fresh.ttl_ns < 0 ? 0 : (uint64_t)fresh.ttl_ns,
+        .grace_ns = fresh.grace_ns,
+        .keep_ns = fresh.keep_ns,
+    };
+    vslb_printf(&f->log, SLT_TTL, "RFC %.0f %.0f %.0f %.0f %.0f %lld %lld %u %s",
+                (double)fresh.ttl_ns / 1e9, (double)fresh.grace_ns / 1e9,
+                (double)fresh.keep_ns / 1e9, (double)now_ns / 1e9, (double)fresh.origin_ns / 1e9,
+                (long long)fresh.date_s, (long long)fresh.expires_s, fresh.max_age_s, "cacheable");
+}
+
+static enum rc settle_body(struct fetch *f)
+{
+    struct wrk *wrk = engine__wrk(f->engine);
+    f->body = h1_response_framing(f->beresp, (enum http_method)f->bereq->method_id);
+    f->keeps_conn = f->keeps_conn && http_keep_alive(f->beresp, f->conn_bits);
+    switch (f->body.framing) {
+    case H1_BODY_NONE:
+        wrk->main.fetch_none++;
+        break;
+    case H1_BODY_LENGTH:
+        wrk->main.fetch_length++;
+        f->body_left = f->body.bytes;
+        break;
+    case H1_BODY_CHUNKED:
+        wrk->main.fetch_chunked++;
+        h1_chunked_init(&f->chunked, h1_limits_default.flags);
+        break;
+    case H1_BODY_EOF:
+        wrk->main.fetch_eof++;
+        f->keeps_conn = false;
+        break;
+    case H1_BODY_ERROR:
+        wrk->main.fetch_bad++;
+        vslb_printf(&f->log, SLT_FetchError, "http format error: %s", h1_error_text(f->body.error));
+        return RC_MALFORMED;
+    }
+    return RC_OK;
+}
+
+static enum rc take_head(struct fetch *f)
+{
+    stamp(f, STR("Beresp"));
+    log__head(&f->log, LOG_BERESP, f->beresp);
+    enum rc rc = settle_body(f);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    if (!http_has(f->beresp, HDR_DATE)) {
+        struct str date = arena_dup(&f->arena, engine__date(engine__wrk(f->engine)));
+        if (date.ptr == NULL || http_set(f->beresp, HDR_DATE, date) != RC_OK) {
+            return RC_LIMIT;
+        }
+    }
+    if (f->kind != FETCH_PASS) {
+        set_times(f);
+    }
+    policy_builtin.backend_response(f);
+    stamp(f, STR("Process"));
+    return RC_OK;
+}
+
+enum rc fetch__prepare(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    log_begin(f);
+    engine__wrk(f->engine)->main.s_fetch++;
+    engine__wrk(f->engine)->main.s_bgfetch += f->kind == FETCH_BACKGROUND;
+    enum rc rc = make_bereq(f);
+    if (rc == RC_OK) {
+        log__head(&f->log, LOG_BEREQ, f->bereq);
+        policy_builtin.backend_fetch(f);
+        stamp(f, STR("Fetch"));
+    } else {
+        vslb_printf(&f->log, SLT_Error, "out of workspace (bereq): %s", rc_text(rc));
+    }
+    return rc;
+}
+
+enum rc fetch__head(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    enum rc rc = RC_OK;
+    for (unsigned attempt = 0; rc == RC_OK; attempt++) {
+        rc = connect_backend(f, attempt > 0);
+        if (rc != RC_OK) {
+            break;
+        }
+        rc = exchange(f);
+        if (rc == RC_OK) {
+            rc = take_head(f);
+            break;
+        }
+        /* A reused connection may have been closed under us; then, and only then, the backend has
+         * not seen the request, and asking again is safe. */
+        bool was_closed = bconn_is_reused(f->conn) && !f->got_bytes && !f->sent_body &&
+                          attempt == 0 && (rc == RC_EOF || rc == RC_RESET);
+        drop_connection(f, false);
+        if (!was_closed) {
+            break;
+        }
+        engine__wrk(f->engine)->main.backend_retry++;
+        rc = RC_OK;
+    }
+    if (rc != RC_OK) {
+        engine__wrk(f->engine)->main.fetch_failed++;
+        stamp(f, STR("Error"));
+    }
+    return rc;
+}
+
+void fetch__free(struct fetch **fetch)
+{
+    struct fetch *f = *fetch;
+    *fetch = NULL;
+    CHECK_OBJ(f, FETCH_MAGIC);
+    CHECK(f->busy == NULL);
+    struct engine *engine = f->engine;
+    if (f->conn != NULL) {
+        /* Bytes behind the body answer nothing that we asked. */
+        bool reusable = f->keeps_conn && fetch__body_is_read(f) && f->at == f->fill;
+        drop_connection(f, reusable);
+        stamp(f, STR("BerespBody"));
+        vslb_printf(&f->log, SLT_Length, "%llu", (unsigned long long)f->body_got);
+    }
+    const struct request_bytes *b = &f->bytes;
+    vslb_printf(&f->log, SLT_BereqAcct, "%llu %llu %llu %llu %llu %llu",
+                (unsigned long long)b->req_head, (unsigned long long)b->req_body,
+                (unsigned long long)(b->req_head + b->req_body), (unsigned long long)b->resp_head,
+                (unsigned long long)f->body_got, (unsigned long long)(b->resp_head + f->body_got));
+    vslb_str(&f->log, SLT_End, STR(""));
+    struct vsc_vbe *vbe = engine->conf.vbe;
+    vsc_add(&vbe->bereq_hdrbytes, b->req_head);
+    vsc_add(&vbe->bereq_bodybytes, b->req_body);
+    vsc_add(&vbe->beresp_hdrbytes, b->resp_head);
+    vsc_add(&vbe->beresp_bodybytes, f->body_got);
+    f->magic = 0;
+    pool_put(engine->fetch_pool, f);
+}

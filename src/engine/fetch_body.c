@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The body of a backend's answer: read by whichever framing, and stored, or handed to a client.
+ *
+ * A body that ends early is never taken for whole: length and chunked framing tell, and for those
+ * that end with the connection a reset tells.  Then the core fails, and with it every reader. */
+#include "base/cursor.h"
+#include "engine/policy.h"
+
+/* What is asked of a stevedore when nobody knows how much will come. */
+#define UNKNOWN_STEP_BYTES ((uint64_t)16 << 10)
+
+/* ---- reading ---- */
+
+static YIELDS enum rc read_more(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    uint64_t idle_ns = param(f->engine->conf.params, between_bytes_timeout);
+    struct sock_limit lim = {NEVER, idle_ns};
+    enum rc rc = sock_read(bconn_sock(f->conn), dst, bytes, lim, got);
+    if (rc == RC_TIMEOUT) {
+        vslb_str(&f->log, SLT_FetchError, STR("between bytes timeout"));
+    }
+    return rc;
+}
+
+static size_t take_buffered(struct fetch *f, void *dst, size_t bytes)
+{
+    size_t have = f->fill - f->at;
+    size_t n = have < bytes ? have : bytes;
+    memcpy(dst, f->buf + f->at, n);
+    f->at += n;
+    return n;
+}
+
+static YIELDS enum rc read_plain(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    if (f->at < f->fill) {
+        *got = take_buffered(f, dst, bytes);
+        return RC_OK;
+    }
+    return read_more(f, dst, bytes, got);
+}
+
+static YIELDS enum rc read_length(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    if (f->body_left == 0) {
+        return RC_EOF;
+    }
+    if (bytes > f->body_left) {
+        bytes = (size_t)f->body_left;
+    }
+    enum rc rc = read_plain(f, dst, bytes, got);
+    if (rc == RC_EOF) {
+        vslb_str(&f->log, SLT_FetchError, STR("straight insufficient bytes"));
+        return RC_RESET;
+    }
+    if (rc == RC_OK) {
+        CHECK(*got <= f->body_left);
+        f->body_left -= *got;
+    }
+    return rc;
+}
+
+/* Chunk heads go through our buffer; the inside of a large chunk is read straight to its place. */
+static YIELDS enum rc read_chunked(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    for (;;) {
+        uint64_t due = h1_chunked_due(&f->chunked);
+        if (f->at == f->fill && due > 0) {
+            enum rc rc = read_more(f, dst, bytes < due ? bytes : (size_t)due, got);
+            if (rc == RC_OK) {
+                h1_chunked_took(&f->chunked, *got);
+            }
+            return rc == RC_EOF ? RC_RESET : rc;
+        }
+        if (due > 0) {
+            *got = take_buffered(f, dst, bytes < due ? bytes : (size_t)due);
+            h1_chunked_took(&f->chunked, *got);
+            return RC_OK;
+        }
+        if (f->at == f->fill) {
+            f->at = 0;
+            f->fill = 0;
+            enum rc rc = read_more(f, f->buf, f->cap, &f->fill);
+            if (rc != RC_OK) {
+                f->fill = 0;
+                vslb_str(&f->log, SLT_FetchError, STR("chunked read err"));
+                return rc == RC_EOF ? RC_RESET : rc;
+            }
+        }
+        /* No more than fits dst, so that the run of data does too. */
+        size_t have = f->fill - f->at;
+        struct str in = {f->buf + f->at, have < bytes ? have : bytes};
+        size_t used = 0;
+        struct str data = STR_NONE;
+        enum rc rc = h1_chunked_next(&f->chunked, in, &used, &data);
+        f->at += used;
+        if (rc == RC_OK) {
+            memcpy(dst, data.ptr, data.len);
+            *got = data.len;
+            return RC_OK;
+        }
+        if (rc == RC_MALFORMED || rc == RC_TOO_LONG) {
+            vslb_printf(&f->log, SLT_FetchError, "chunked: %s", h1_error_text(f->chunked.error));
+        }
+        if (rc != RC_AGAIN) {
+            return rc;
+        }
+    }
+}
+
+enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    CHECK(bytes > 0);
+    enum rc rc = RC_EOF;
+    switch (f->body.framing) {
+    case H1_BODY_NONE:
+        break;
+    case H1_BODY_LENGTH:
+        rc = read_length(f, dst, bytes, got);
+        break;
+    case H1_BODY_CHUNKED:
+        rc = read_chunked(f, dst, bytes, got);
+        break;
+    case H1_BODY_EOF:
+        rc = read_plain(f, dst, bytes, got);
+        break;
+    case H1_BODY_ERROR:
+        rc = RC_MALFORMED;
+        break;
+    }
+    if (rc == RC_OK) {
+        f->body_got += *got;
+    } else {
+        f->is_body_read = rc == RC_EOF;
+    }
+    return rc;
+}
+
+bool fetch__body_is_read(const struct fetch *f)
+{
+    return f->body.framing == H1_BODY_NONE || f->is_body_read ||
+           (f->body.framing == H1_BODY_LENGTH && f->body_left == 0);
+}
+
+/* ---- storing ---- */
+
+static const char *framing_name(const struct fetch *f)
+{
+    static const char *const names[] = {
+        [H1_BODY_NONE] = "0 none", [H1_BODY_LENGTH] = "3 length", [H1_BODY_CHUNKED] = "2 chunked",
+        [H1_BODY_EOF] = "4 eof",   [H1_BODY_ERROR] = "0 error",
+    };
+    return names[f->body.framing];
+}
+
+void fetch__log_body(struct fetch *f)
+{
+    vslb_printf(&f->log, SLT_Fetch_Body, "%s stream", framing_name(f));
+}
+
+static enum rc set_attributes(struct fetch *f)
+{
+    size_t mark = arena_mark(&f->arena);
+    struct sb sb = arena_builder(&f->arena);
+    enum rc rc = vary__make(&sb, f->bereq, f->beresp);
+    if (rc == RC_UNSUPPORTED && f->is_marker) {
+        /* It varies by more than we can tell: nobody waits for such an object. */
+        sb.len = 0;
+        rc = RC_OK;
+    }
+    if (rc == RC_OK && sb.len > 0) {
+        rc = obj_set(f->busy, OA_VARY, sb_str(&sb));
+    }
+    sb.len = 0;
+    if (rc == RC_OK) {
+        http_pack(&sb, f->beresp);
+        rc = sb.overflow ? RC_LIMIT : obj_set(f->busy, OA_HTTP, sb_str(&sb));
+    }
+    sb.len = 0;
+    if (rc == RC_OK) {
+        put_u32(&sb, f->vxid);
+        rc = sb.overflow ? RC_LIMIT : obj_set(f->busy, OA_XID, sb_str(&sb));
+    }
+    arena_rewind(&f->arena, mark);
+    return rc;
+}
+
+/* What the stored head says is what every later response says: no hop-by-hop fields. */
+static enum rc strip_head(struct fetch *f)
+{
+    size_t cap = f->beresp->cap;
+    struct http *stored = http_new(&f->arena, (unsigned)cap);
+    if (stored == NULL) {
+        return RC_LIMIT;
+    }
+    enum rc rc = http_copy(stored, f->beresp, HTTP_COPY_STORE);
+    if (rc == RC_OK) {
+        f->beresp = stored;
+        f->beresp->proto = STR("HTTP/1.1");
+    }
+    return rc;
+}
+
+uint64_t fetch__length(const struct fetch *f)
+{
+    switch (f->body.framing) {
+    case H1_BODY_NONE:
+        return 0;
+    case H1_BODY_LENGTH:
+        return f->body.bytes;
+    default:
+        return UINT64_MAX;
+    }
+}
+
+static bool is_shortlived(const struct fetch *f)
+{
+    uint64_t life_ns = clock_after(f->times.ttl_ns, f->times.grace_ns);
+    life_ns = clock_after(life_ns, f->times.keep_ns);
+    return life_ns < param(f->engine->conf.params, shortlived);
+}
+
+static enum rc choose_store(struct fetch *f)
+{
+    struct stevedore *const transient_only[] = {f->engine->conf.transient, NULL};
+    bool brief = f->is_marker || is_shortlived(f);
+    struct stevedore *const *list = brief ? transient_only : f->engine->conf.stores;
+    enum rc rc = obj_store(f->busy, list, f->is_marker ? 0 : fetch__length(f));
+    if (rc == RC_OK) {
+        vslb_printf(&f->log, SLT_Storage, "memory %s", stv_name(obj_stevedore(f->busy)));
+    }
+    return rc;
+}
+
+static void fail_busy(struct fetch *f)
+{
+    obj_fail(f->busy);
+    obj_release(&f->busy);
+}
+
+enum rc fetch__publish(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    CHECK(f->busy != NULL);
+    obj_set_times(f->busy, &f->times);
+    if (f->is_marker) {
+        obj_set_flags(f->busy, OBJ_HITMISS);
+    }
+    enum rc rc = strip_head(f);
+    if (rc == RC_OK) {
+        rc = set_attributes(f);
+    }
+    if (rc == RC_OK) {
+        rc = choose_store(f);
+    }
+    if (rc != RC_OK) {
+        vslb_printf(&f->log, SLT_Error, "Failed to create object: %s", rc_text(rc));
+        fail_busy(f);
+        return rc;
+    }
+    if (!obj_ready(f->busy)) {
+        engine__wrk(f->engine)->objm.fetch_stale++;
+    }
+    return RC_OK;
+}
+
+/* A marker has no body; failing to keep it only means that the next request asks again. */
+void fetch__mark(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    if (fetch__publish(f) != RC_OK) {
+        return;
+    }
+    if (obj_finish(f->busy) != RC_OK) {
+        engine__wrk(f->engine)->main.n_lru_limited++;
+    }
+    obj_release(&f->busy);
+}
+
+/* Fills one run of storage as far as it goes. RC_EOF at the end of the body. */
+static YIELDS enum rc fill_space(struct fetch *f, char *ptr, size_t len)
+{
+    size_t done = 0;
+    while (done < len) {
+        size_t got = 0;
+        enum rc rc = fetch__body(f, ptr + done, len - done, &got);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        done += got;
+        obj_grown(f->busy, got);
+    }
+    return RC_OK;
+}
+
+static YIELDS enum rc store_bytes(struct fetch *f)
+{
+    for (;;) {
+        uint64_t want = f->body.framing == H1_BODY_LENGTH ? f->body_left : UNKNOWN_STEP_BYTES;
+        if (want == 0 || f->body.framing == H1_BODY_NONE) {
+            return RC_EOF;
+        }
+        void *ptr = NULL;
+        size_t len = 0;
+        enum rc rc = obj_space(f->busy, want, &ptr, &len);
+        if (rc != RC_OK) {
+            vslb_printf(&f->log, SLT_FetchError, "Could not get storage: %s", rc_text(rc));
+            engine__wrk(f->engine)->main.n_lru_limited++;
+            return rc;
+        }
+        rc = fill_space(f, ptr, len);
+        if (rc != RC_OK) {
+            return rc;
+        }
+    }
+}
+
+void fetch__store(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    fetch__log_body(f);
+    enum rc rc = store_bytes(f);
+    if (rc != RC_EOF) {
+        engine__wrk(f->engine)->main.fetch_failed++;
+        fail_busy(f);
+        return;
+    }
+    rc = obj_finish(f->busy);
+    if (rc != RC_OK) {
+        vslb_printf(&f->log, SLT_Error, "Could not keep the object: %s", rc_text(rc));
+        engine__wrk(f->engine)->main.n_lru_limited++;
+    }
+    obj_release(&f->busy);
+}
+
+/* ---- in the background ---- */
+
+static YIELDS void background_fiber(void *arg)
+{
+    struct fetch *f = arg;
+    enum rc rc = fetch__head(f);
+    if (rc != RC_OK) {
+        fail_busy(f);
+    } else if (f->is_marker) {
+        fetch__mark(f);
+    } else if (fetch__publish(f) == RC_OK) {
+        fetch__store(f);
+    }
+    fetch__free(&f);
+}
+
+/* The request is prepared while its client's head is still there; the rest needs only the copy. */
+void fetch__background(struct engine *engine, struct request *req, struct objcore **take_busy)
+{
+    struct fetch *f = fetch__new(engine, req, FETCH_BACKGROUND, take_busy);
+    enum rc rc = fetch__prepare(f);
+    f->req = NULL;
+    if (rc == RC_OK) {
+        rc = fiber_start(background_fiber, f, "bgfetch");
+    }
+    if (rc != RC_OK) {
+        engine__wrk(engine)->main.fetch_no_thread++;
+        fail_busy(f);
+        fetch__free(&f);
+    }
+}
+
+static YIELDS void store_fiber(void *arg)
+{
+    struct fetch *f = arg;
+    fetch__store(f);
+    fetch__free(&f);
+}
+
+void fetch__store_apart(struct fetch **take_fetch)
+{
+    struct fetch *f = *take_fetch;
+    *take_fetch = NULL;
+    f->req = NULL;
+    /* What has arrived whole needs no fiber: it is stored without waiting for anything. */
+    bool is_here = f->body.framing == H1_BODY_NONE ||
+                   (f->body.framing == H1_BODY_LENGTH && f->body_left <= f->fill - f->at);
+    if (!is_here) {
+        enum rc rc = fiber_start(store_fiber, f, "fetch");
+        if (rc == RC_OK) {
+            return;
+        }
+        engine__wrk(f->engine)->main.fetch_no_thread++;
+    }
+    store_fiber(f);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Which requests may share an object. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "engine/engine_priv.h"
+
+static char block[16384];
+static struct arena arena;
+
+static struct http *head_of(const char *const *fields, size_t count)
+{
+    struct http *h = http_new(&arena, 16);
+    assert_non_null(h);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        assert_int_equal(http_add_name(h, str_of(fields[i]), str_of(fields[i + 1])), RC_OK);
+    }
+    return h;
+}
+#define HEAD(...)                                                                                  \
+    head_of((const char *const[]){__VA_ARGS__},                                                    \
+            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+static struct str spec_of(const struct http *req, const struct http *resp)
+{
+    struct sb sb = arena_builder(&arena);
+    assert_int_equal(vary__make(&sb, req, resp), RC_OK);
+    return arena_claim(&arena, &sb);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    arena_init(&arena, block, sizeof block);
+    return 0;
+}
+
+static void same_values_fit_and_others_do_not(void **state)
+{
+    (void)state;
+    struct str spec = spec_of(HEAD("X-Lang", "da", "X-Other", "1"), HEAD("Vary", "x-lang"));
+    assert_true(vary__fits(spec, HEAD("x-LANG", "da", "X-Other", "2")));
+    assert_false(vary__fits(spec, HEAD("X-Lang", "d")));
+    assert_false(vary__fits(spec, HEAD("X-Lang", "dan")));
+    assert_false(vary__fits(spec, HEAD("X-Lang", "DA")));
+    assert_false(vary__fits(spec, HEAD("X-Other", "1")));
+}
+
+static void absent_is_not_empty(void **state)
+{
+    (void)state;
+    struct str absent = spec_of(HEAD("A", "b"), HEAD("Vary", "X-Lang"));
+    struct str empty = spec_of(HEAD("X-Lang", ""), HEAD("Vary", "X-Lang"));
+    assert_true(vary__fits(absent, HEAD("A", "c")));
+    assert_false(vary__fits(absent, HEAD("X-Lang", "")));
+    assert_true(vary__fits(empty, HEAD("X-Lang", "")));
+    assert_false(vary__fits(empty, HEAD("A", "b")));
+}
+
+static void all_named_fields_count(void **state)
+{
+    (void)state;
+    struct str spec =
+        spec_of(HEAD("X-A", "1", "X-B", "2"), HEAD("Vary", "X-A , ,X-B", "Vary", "X-C"));
+    assert_true(vary__fits(spec, HEAD("X-B", "2", "X-A", "1")));
+    assert_false(vary__fits(spec, HEAD("X-A", "1", "X-B", "3")));
+    assert_false(vary__fits(spec, HEAD("X-A", "1", "X-B", "2", "X-C", "4")));
+}
+
+static void a_repeated_field_is_never_shared(void **state)
+{
+    (void)state;
+    struct str spec = spec_of(HEAD("X-A", "1"), HEAD("Vary", "X-A"));
+    assert_false(vary__fits(spec, HEAD("X-A", "1", "X-A", "2")));
+    struct sb sb = arena_builder(&arena);
+    assert_int_equal(vary__make(&sb, HEAD("X-A", "1", "X-A", "2"), HEAD("Vary", "X-A")),
+                     RC_UNSUPPORTED);
+}
+
+static void a_star_is_refused_and_encodings_do_not_count(void **state)
+{
+    (void)state;
+    struct sb sb = arena_builder(&arena);
+    assert_int_equal(vary__make(&sb, HEAD("A", "b"), HEAD("Vary", "X-A, *")), RC_UNSUPPORTED);
+    struct str spec = spec_of(HEAD("A", "b"), HEAD("Vary", "Accept-Encoding"));
+    assert_int_equal(spec.len, 0);
+}
+
+static void damaged_bytes_fit_nothing(void **state)
+{
+    (void)state;
+    struct str spec = spec_of(HEAD("X-A", "1"), HEAD("Vary", "X-A"));
+    for (size_t cut = 1; cut < spec.len; cut++) {
+        assert_false(vary__fits((struct str){spec.ptr, cut}, HEAD("X-A", "1")));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(same_values_fit_and_others_do_not, setup),
+        cmocka_unit_test_setup(absent_is_not_empty, setup),
+        cmocka_unit_test_setup(all_named_fields_count, setup),
+        cmocka_unit_test_setup(a_repeated_field_is_never_shared, setup),
+        cmocka_unit_test_setup(a_star_is_refused_and_encodings_do_not_count, setup),
+        cmocka_unit_test_setup(damaged_bytes_fit_nothing, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
