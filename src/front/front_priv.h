@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What the files of the front share. */
+#ifndef FRONT_FRONT_PRIV_H
+#define FRONT_FRONT_PRIV_H
+
+#include <netinet/in.h>
+
+#include "front/front.h"
+
+/* One loop's share of the front. */
+struct door {
+    struct front *front;
+    struct loop *loop;
+    struct listener **listeners; /* one for each address; NULL where another loop has it */
+    struct door_listen *listens;
+    struct list sessions; /* all of this loop */
+};
+
+struct door_listen {
+    struct door *door;
+    const struct front_listen *listen;
+};
+
+struct front {
+    uint32_t magic;
+    struct front_conf conf;
+    unsigned slot;
+    struct pool *work_pool; /* one block for each connection that is being served */
+};
+#define FRONT_MAGIC 0x8e5b1f07u
+
+/* Why a session ended; the log's word for it, and whether it counts as an error. */
+enum sess_end {
+#define SESS_CLOSE(name, stat, is_err, text) SESS_##name,
+#include <tbl/sess_close.h>
+#undef SESS_CLOSE
+    SESS__COUNT
+};
+
+/* A connection.  Idle it is this struct and a descriptor: no fiber, no buffer. */
+struct sess {
+    uint32_t magic;
+    uint32_t vxid;
+    struct door *door;
+    const struct front_listen *listen;
+    struct list link;
+    struct sock sock;
+    uint64_t t_open_ns; /* real time */
+    char addr[INET6_ADDRSTRLEN];
+    char port[6];
+    char server_addr[INET6_ADDRSTRLEN];
+    bool has_sent; /* at least a byte */
+    uint8_t addr_len;
+    uint8_t port_len;
+    uint8_t server_addr_len;
+};
+#define SESS_MAGIC 0x91e2b0d5u
+
+/* Begins a session for *take_fd; on failure the descriptor is closed. */
+void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *peer,
+                socklen_t peer_len);
+/* Closes, logs, frees.  Leaves NULL. */
+void sess__close(struct sess **sess, enum sess_end why);
+/* Waits for the next request without a fiber. */
+void sess__idle(struct sess *sess);
+
+/* A fiber that serves what has come in (h1.c).  Yields. */
+YIELDS void h1__serve(void *sess);
+
+#endif

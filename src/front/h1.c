@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* HTTP/1 as a story: read a head, have it answered, read what is left of its body, and so on until
+ * nothing more has come; then the connection goes back to being idle and this fiber ends. */
+#include "front/h1_priv.h"
+
+#include <arpa/inet.h>
+
+static const struct params *params_of(const struct h1 *h1)
+{
+    return h1->front->conf.params;
+}
+
+static struct sock_limit send_limit(const struct h1 *h1)
+{
+    const struct params *p = params_of(h1);
+    uint64_t now_ns = loop_mono_ns(h1->sess->door->loop);
+    return (struct sock_limit){clock_after(now_ns, param(p, send_timeout)),
+                               param(p, idle_send_timeout)};
+}
+
+/* The head of a request, or RC_AGAIN when not a byte of one has come. */
+static YIELDS enum rc read_head(struct h1 *h1)
+{
+    const struct params *p = params_of(h1);
+    struct h1_limits limits = h1_limits_default;
+    limits.head_bytes = (uint32_t)param(p, http_req_size);
+    limits.start_bytes = limits.head_bytes;
+    limits.hdr_bytes = (uint32_t)param(p, http_req_hdr_len);
+    size_t seen = 0;
+    for (;;) {
+        size_t have = h1->fill - h1->at;
+        if (have > 0) {
+            enum rc rc =
+                h1_parse_request(h1->req.http, h1->buf + h1->at, have, seen, &limits, &h1->head);
+            if (rc != RC_AGAIN) {
+                return rc;
+            }
+            seen = have;
+        }
+        if (h1->at > 0) {
+            memmove(h1->buf, h1->buf + h1->at, have);
+            h1->at = 0;
+            h1->fill = have;
+        }
+        /* The parser refuses a head that is longer than its limit before the buffer is full. */
+        CHECK(h1->fill < h1->cap);
+        size_t got = 0;
+        enum rc rc;
+        if (have == 0) {
+            rc = sock_read_now(&h1->sess->sock, h1->buf, h1->cap, &got);
+            h1->t_first_ns = loop_real_ns(h1->sess->door->loop);
+            h1->deadline_ns =
+                clock_after(loop_mono_ns(h1->sess->door->loop), param(p, timeout_req));
+        } else {
+            struct sock_limit lim = {h1->deadline_ns, NEVER};
+            rc = sock_read(&h1->sess->sock, h1->buf + h1->fill, h1->cap - h1->fill, lim, &got);
+        }
+        if (rc != RC_OK) {
+            return rc;
+        }
+        h1->fill += got;
+        if (!h1->sess->has_sent) {
+            h1->sess->has_sent = true;
+            engine_counters(h1->front->conf.engine)->s_sess++;
+        }
+    }
+}
+
+static void new_request(struct h1 *h1)
+{
+    struct sess *sess = h1->sess;
+    arena_reset(&h1->arena);
+    /* X-Forwarded-For is added to what the client sends. */
+    unsigned fields = (unsigned)param(params_of(h1), http_max_hdr) + 1;
+    struct http *http = http_new(&h1->arena, fields);
+    CHECK(http != NULL);
+    http->cap = (uint16_t)(fields - 1);
+    h1->req = (struct request){
+        .transport = &h1__transport,
+        .transport_arg = h1,
+        .http = http,
+        .arena = &h1->arena,
+        .session_vxid = sess->vxid,
+        .listener = sess->listen->name,
+        .client_addr = {sess->addr, sess->addr_len},
+        .client_port = {sess->port, sess->port_len},
+        .server_addr = {sess->server_addr, sess->server_addr_len},
+    };
+    h1->head_sent = false;
+}
+
+static void link_request(struct h1 *h1)
+{
+    struct engine *engine = h1->front->conf.engine;
+    h1->req.vxid = engine_vxid(engine);
+    struct vslb log;
+    engine_log_open(engine, &log, h1->sess->vxid | VSL_CLIENTMARKER);
+    struct sb sb;
+    if (vslb_claim(&log, SLT_Link, &sb)) {
+        sb_lit(&sb, "req ");
+        sb_u64(&sb, h1->req.vxid);
+        sb_lit(&sb, " rxreq");
+        vslb_done(&log, SLT_Link, &sb);
+    }
+}
+
+/* A request that cannot be understood is answered and logged here; the engine never sees it. */
+static YIELDS enum sess_end refuse(struct h1 *h1)
+{
+    struct engine *engine = h1->front->conf.engine;
+    unsigned status = h1_error_status(h1->head.error);
+    struct request *req = &h1->req;
+    link_request(h1);
+    engine_log_open(engine, &req->log, req->vxid | VSL_CLIENTMARKER);
+    vslb_printf(&req->log, SLT_Begin, "req %u rxreq", req->session_vxid);
+    vslb_timestamp(&req->log, STR("Start"), h1->t_first_ns, h1->t_first_ns, h1->t_first_ns);
+    vslb_str(&req->log, SLT_BogoHeader, str_of(h1_error_text(h1->head.error)));
+    struct vsc_main *main = engine_counters(engine);
+    main->client_req_400++;
+    main->client_req_417 += status == 417 ? 1 : 0;
+    h1->send_limit = send_limit(h1);
+    size_t junk = h1->fill - h1->at;
+    h1__refuse(h1, status);
+    vslb_printf(&req->log, SLT_ReqAcct, "%zu 0 %zu %llu 0 %llu", junk, junk,
+                (unsigned long long)req->bytes.resp_head, (unsigned long long)req->bytes.resp_head);
+    vslb_str(&req->log, SLT_End, STR(""));
+    return SESS_RX_JUNK;
+}
+
+static enum sess_end failed(struct h1 *h1)
+{
+    /* A body that ends with the connection must not seem to end in good order. */
+    sock_abort(&h1->sess->sock);
+    return SESS_TX_ERROR;
+}
+
+/* One request, whose head has been read.  SESS__COUNT: the connection goes on. */
+static YIELDS enum sess_end serve_one(struct h1 *h1)
+{
+    struct request *req = &h1->req;
+    link_request(h1);
+    h1->head_end = h1->at + h1->head.consumed;
+    h1->at = h1->head_end;
+    req->http->cap++;
+    req->bytes.req_head = h1->head.consumed;
+    req->has_body = h1->head.body.framing != H1_BODY_NONE;
+    req->is_body_length_known = h1->head.body.framing == H1_BODY_LENGTH;
+    req->body_length = h1->head.body.bytes;
+    bool client_keeps = http_keep_alive(req->http, h1->head.conn);
+    req->close = !client_keeps;
+    req->t_first_ns = h1->t_first_ns;
+    req->t_head_ns = loop_real_ns(h1->sess->door->loop);
+    h1->send_limit = send_limit(h1);
+    h1__body_begin(h1);
+    enum rc rc = engine_serve(h1->front->conf.engine, req);
+    if (rc != RC_OK) {
+        return failed(h1);
+    }
+    if (req->close) {
+        return client_keeps ? SESS_RESP_CLOSE : SESS_REQ_CLOSE;
+    }
+    if (!h1->body_done && h1__body_drain(h1) != RC_OK) {
+        return SESS_RX_BODY;
+    }
+    return SESS__COUNT;
+}
+
+static enum sess_end end_of(const struct h1 *h1, enum rc rc)
+{
+    bool is_between = h1->fill == h1->at || h1_is_blank(h1->buf + h1->at, h1->fill - h1->at);
+    switch (rc) {
+    case RC_EOF:
+    case RC_RESET:
+        return is_between ? SESS_REM_CLOSE : SESS_RX_BAD;
+    case RC_TIMEOUT:
+        return is_between ? SESS_RX_CLOSE_IDLE : SESS_RX_TIMEOUT;
+    default:
+        return SESS_TX_ERROR;
+    }
+}
+
+/* A client that sends faster than it is answered must not keep the loop from others. */
+#define REQUESTS_A_TURN 32
+
+/* Serves what has come in.  SESS__COUNT: nothing more has, and the connection may stay open. */
+static YIELDS enum sess_end serve_all(struct h1 *h1)
+{
+    struct vsc_main *main = engine_counters(h1->front->conf.engine);
+    for (unsigned served = 1;; served++) {
+        new_request(h1);
+        enum rc rc = read_head(h1);
+        if (rc == RC_AGAIN) {
+            main->sess_herd++;
+            return SESS__COUNT;
+        }
+        if (rc == RC_MALFORMED || rc == RC_TOO_LONG || rc == RC_UNSUPPORTED) {
+            return refuse(h1);
+        }
+        if (rc != RC_OK) {
+            return end_of(h1, rc);
+        }
+        enum sess_end end = serve_one(h1);
+        if (end != SESS__COUNT) {
+            return end;
+        }
+        if (h1->at < h1->fill) {
+            main->sess_readahead++;
+            h1->t_first_ns = clock_real_ns();
+            h1->deadline_ns = clock_after(clock_mono_ns(), param(params_of(h1), timeout_req));
+        } else {
+            h1->at = h1->fill = 0;
+        }
+        if (served % REQUESTS_A_TURN == 0) {
+            fiber_yield();
+        }
+    }
+}
+
+void h1__serve(void *session)
+{
+    struct sess *sess = session;
+    CHECK_OBJ(sess, SESS_MAGIC);
+    struct front *front = sess->door->front;
+    struct h1 *h1 = pool_get(front->work_pool);
+    *h1 = (struct h1){.sess = sess, .front = front};
+    h1->cap = param(front->conf.params, http_req_size);
+    size_t used = sizeof *h1 + h1->cap;
+    size_t block = pool_block_bytes(front->work_pool);
+    if (used + ((size_t)8 << 10) > block) {
+        /* http_req_size grew since the blocks were made: a restart gives it effect. */
+        h1->cap = block / 2;
+        used = sizeof *h1 + h1->cap;
+    }
+    h1->buf = (char *)(h1 + 1);
+    arena_init(&h1->arena, (char *)h1 + used, block - used);
+    enum sess_end end = serve_all(h1);
+    pool_put(front->work_pool, h1);
+    if (end == SESS__COUNT) {
+        sess__idle(sess);
+    } else {
+        sess__close(&sess, end);
+    }
+}
