@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The commands that the worker answers; the manager forwards what it does not know. */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+
+#include "http/http_date.h"
+#include "worker/worker_priv.h"
+
+static void cmd_ping(struct cli *cli, void *ctx)
+{
+    (void)ctx;
+    cli_printf(cli, "PONG %llu 1.0", (unsigned long long)(clock_real_ns() / NS_PER_S));
+}
+
+static void cmd_start(struct cli *cli, void *ctx)
+{
+    struct worker *w = ctx;
+    if (w->runs) {
+        cli_fail(cli, CLI_CANNOT, "The worker runs already");
+        return;
+    }
+    enum rc rc = worker__start(w);
+    if (rc != RC_OK) {
+        cli_fail(cli, CLI_CANNOT, "The worker could not start: %s", rc_text(rc));
+    }
+}
+
+static void cmd_listen_address(struct cli *cli, void *ctx)
+{
+    const struct worker_conf *conf = ((struct worker *)ctx)->conf;
+    for (unsigned i = 0; i < conf->listens_count; i++) {
+        const struct worker_listen *l = &conf->listens[i];
+        cli_printf(cli, "%s %s %s\n", l->name, l->addr, l->port);
+    }
+}
+
+static void cmd_xid(struct cli *cli, void *ctx)
+{
+    struct worker *w = ctx;
+    const struct cli_request *req = cli->req;
+    uint64_t last = 0;
+    uint64_t chunk = 1;
+    if (req->argc > 1 && str_to_u64(req->argv[1], &last) != RC_OK) {
+        cli_fail(cli, CLI_PARAM, "Not a transaction id: %.*s", STR_ARG(req->argv[1]));
+        return;
+    }
+    if (req->argc > 2 &&
+        (str_to_u64(req->argv[2], &chunk) != RC_OK || chunk == 0 || chunk > 1 << 20)) {
+        cli_fail(cli, CLI_PARAM, "Not a size of blocks: %.*s", STR_ARG(req->argv[2]));
+        return;
+    }
+    if (req->argc > 1) {
+        engine_vxid_restart(w->engine, (uint32_t)last + 1, (uint32_t)chunk);
+    }
+    cli_printf(cli, "XID is %llu chunk %llu", (unsigned long long)last, (unsigned long long)chunk);
+}
+
+static void cmd_panic(struct cli *cli, void *ctx)
+{
+    (void)cli;
+    (void)ctx;
+    bool was_asked_to_panic = true;
+    CHECK(!was_asked_to_panic);
+}
+
+static void list_backend_json(struct cli *cli, const struct worker *w)
+{
+    cli_json_open(cli);
+    cli_printf(cli, "{");
+    if (w->backend != NULL) {
+        cli_printf(cli,
+                   "\n    \"%s.%s\": {\n      \"type\": \"backend\",\n"
+                   "      \"admin_health\": \"probe\",\n"
+                   "      \"probe_message\": [0, 0, \"healthy\"],\n"
+                   "      \"last_change\": %.3f\n    }\n  ",
+                   w->conf->vcl_name, backend_name(w->backend),
+                   (double)backend_health_since_ns(w->backend) / 1e9);
+    }
+    cli_printf(cli, "}");
+    cli_json_close(cli);
+}
+
+static void cmd_backend_list(struct cli *cli, void *ctx)
+{
+    const struct worker *w = ctx;
+    if (cli->json) {
+        list_backend_json(cli, w);
+        return;
+    }
+    cli_printf(cli, "%-14s %-10s %-8s %-10s %s\n", "Backend name", "Admin", "Probe", "Health",
+               "Last change");
+    if (w->backend == NULL) {
+        return;
+    }
+    char name[320];
+    (void)snprintf(name, sizeof name, "%s.%s", w->conf->vcl_name, backend_name(w->backend));
+    char date[HTTP_DATE_BYTES];
+    http_date_format(backend_health_since_ns(w->backend) / NS_PER_S, date);
+    cli_printf(cli, "%-14s %-10s %-8s %-10s %.*s\n", name, "healthy", "0/0", "healthy",
+               HTTP_DATE_BYTES, date);
+}
+
+static void cmd_storage_list(struct cli *cli, void *ctx)
+{
+    const struct worker *w = ctx;
+    if (cli->json) {
+        cli_json_open(cli);
+        cli_printf(cli, "{");
+        for (unsigned i = 0; i < w->conf->stores_count; i++) {
+            cli_printf(cli, "%s\n    \"%s\": \"memory\"", i == 0 ? "" : ",",
+                       w->conf->stores[i].name);
+        }
+        cli_printf(cli, "\n  }");
+        cli_json_close(cli);
+        return;
+    }
+    cli_printf(cli, "Storage devices:\n");
+    for (unsigned i = 0; i < w->conf->stores_count; i++) {
+        struct stv_stats s;
+        stv_stat(w->stores[i], &s);
+        cli_printf(cli, "\tstorage.%s = memory\n", w->conf->stores[i].name);
+        cli_printf(cli, "\t\t%llu objects, %llu of %llu bytes, %llu files\n",
+                   (unsigned long long)s.objects, (unsigned long long)s.bytes_used,
+                   (unsigned long long)s.bytes_max, (unsigned long long)s.files);
+    }
+}
+
+struct purge {
+    struct post post;
+    struct worker *worker;
+    struct digest digest;
+    unsigned killed;
+    sem_t done;
+};
+
+/* Heads may only be looked up where RCU knows the thread: on a loop. */
+static void purge_on_loop(struct post *post, struct loop *loop)
+{
+    struct purge *purge = CONTAINER_OF(post, struct purge, post);
+    (void)loop;
+    purge->killed = cache_purge(purge->worker->cache, &purge->digest);
+    (void)sem_post(&purge->done);
+}
+
+static void cmd_purge(struct cli *cli, void *ctx)
+{
+    struct worker *w = ctx;
+    if (!w->runs) {
+        cli_fail(cli, CLI_CANNOT, "The worker does not run");
+        return;
+    }
+    struct purge purge = {.post.fn = purge_on_loop, .worker = w};
+    engine_digest(cli->req->argv[1], cli->req->argv[2], &purge.digest);
+    int err = sem_init(&purge.done, 0, 0);
+    CHECK(err == 0);
+    loop_post(run_loop(w->run, 0), &purge.post);
+    while (sem_wait(&purge.done) != 0) {
+        CHECK(errno == EINTR);
+    }
+    (void)sem_destroy(&purge.done);
+    vsc_add(&((struct vsc_main *)vsc_of(w->main_seg))->n_purges, 1);
+    cli_printf(cli, "%u objects purged", purge.killed);
+}
+
+const struct cli_cmd worker__commands[] = {
+    {"ping", 0, 1, cmd_ping, 0, "ping [<timestamp>]", "Keep the connection alive."},
+    {"start", 0, 0, cmd_start, CLI_HIDDEN, "start", "Begin to accept."},
+    {"backend.list", 0, 2, cmd_backend_list, CLI_HAS_JSON,
+     "backend.list [-j] [-p] [<backend_pattern>]", "List backends."},
+    {"storage.list", 0, 0, cmd_storage_list, CLI_HAS_JSON, "storage.list [-j]",
+     "List storage devices."},
+    {"purge", 2, 2, cmd_purge, 0, "purge <host> <url>",
+     "Remove all objects of this host and URL, in this worker and for later ones."},
+    {"debug.listen_address", 0, 0, cmd_listen_address, CLI_HIDDEN, "debug.listen_address",
+     "Report the addresses that accept."},
+    {"debug.xid", 0, 2, cmd_xid, CLI_HIDDEN, "debug.xid [<xid> [<chunk>]]",
+     "Say which transaction id was the last."},
+    {"debug.panic.worker", 0, 0, cmd_panic, CLI_HIDDEN, "debug.panic.worker",
+     "Make the worker panic."},
+    {NULL, 0, 0, NULL, 0, NULL, NULL},
+};
+
+void worker__log_cli(void *ctx, const char *direction, struct str text)
+{
+    struct worker *w = ctx;
+    vsl_nowf(w->log, SLT_CLI, 0, "%s %.*s", direction, STR_ARG(text));
+}

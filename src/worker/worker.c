@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The worker process, put together and taken apart.
+ *
+ * Its main thread only speaks with the manager; all traffic is on the loops.  The order below is
+ * that of the floors, and the other way round at the end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "worker/worker_priv.h"
+
+/* ---- shared memory ---- */
+
+static enum rc open_counters(struct worker *w, struct vsm_seg **seg, const struct vsc_class *class,
+                             const char *ident)
+{
+    return vsc_new(w->vsm, class, ident, seg);
+}
+
+static enum rc open_store_counters(struct worker *w)
+{
+    w->store_segs = xcalloc(w->conf->stores_count, sizeof(struct vsm_seg *));
+    enum rc rc = RC_OK;
+    for (unsigned i = 0; i < w->conf->stores_count && rc == RC_OK; i++) {
+        char ident[64];
+        (void)snprintf(ident, sizeof ident, "SMA.%s", w->conf->stores[i].name);
+        rc = open_counters(w, &w->store_segs[i], &vsc_class_sma, ident);
+    }
+    return rc;
+}
+
+static enum rc open_shm(struct worker *w)
+{
+    const struct params *p = w->conf->params;
+    const struct vsm_place place = {
+        .workdir_fd = w->workdir_fd,
+        .name = VSM_CHILD_DIR,
+        .uid = VSM_SAME_UID,
+        .gid = VSM_SAME_GID,
+    };
+    enum rc rc = vsm_set_open(&place, &w->vsm);
+    if (rc == RC_OK) {
+        rc = open_counters(w, &w->main_seg, &vsc_class_main, "MAIN");
+    }
+    if (rc == RC_OK) {
+        rc = vsl_new(w->vsm, param(p, vsl_space), p, vsc_of(w->main_seg), &w->log);
+    }
+    if (rc == RC_OK) {
+        rc = open_counters(w, &w->objm_seg, &vsc_class_objm, "OBJM");
+    }
+    if (rc == RC_OK) {
+        char ident[64];
+        (void)snprintf(ident, sizeof ident, "VBE.%s.default", w->conf->vcl_name);
+        rc = open_counters(w, &w->vbe_seg, &vsc_class_vbe, ident);
+    }
+    return rc == RC_OK ? open_store_counters(w) : rc;
+}
+
+/* ---- what the loops run ---- */
+
+static void stalled(unsigned loop, const char *fiber, uint64_t held_ns, void *arg)
+{
+    struct worker *w = arg;
+    vsl_nowf(w->log, SLT_Error, 0, "loop %u: %s held it for %.3f s", loop, fiber,
+             (double)held_ns / 1e9);
+}
+
+static void loop_started(struct loop *loop, void *arg)
+{
+    struct worker *w = arg;
+    panic__thread_start();
+    engine_loop_start(w->engine, loop);
+    enum rc rc = front_loop_start(w->front, loop);
+    if (rc != RC_OK) {
+        vsl_nowf(w->log, SLT_Error, 0, "loop %u does not accept: %s", loop_index(loop),
+                 rc_text(rc));
+    }
+    if (loop_index(loop) == 0) {
+        worker__stats_start(w, loop);
+    }
+}
+
+static void loop_stopped(struct loop *loop, void *arg)
+{
+    struct worker *w = arg;
+    front_loop_stop(w->front, loop);
+    engine_loop_stop(w->engine, loop);
+    if (loop_index(loop) == 0) {
+        worker__stats_stop(w, loop);
+    }
+    panic__thread_stop();
+}
+
+static void open_run(struct worker *w)
+{
+    const struct params *p = w->conf->params;
+    const struct run_conf conf = {
+        .loops = w->conf->loops,
+        .offload_threads = (unsigned)param(p, offload_threads),
+        .fibers_max = (unsigned)param(p, max_fibers),
+        .stall_ns = param(p, stall_limit),
+        .on_stall = stalled,
+        .stall_arg = w,
+        .on_start = loop_started,
+        .on_stop = loop_stopped,
+        .hook_arg = w,
+    };
+    w->run = run_new(&conf);
+}
+
+static enum rc open_stores(struct worker *w)
+{
+    unsigned count = w->conf->stores_count;
+    w->vault = vault_attach(&((struct worker_conf *)(uintptr_t)w->conf)->vault);
+    w->stores = xcalloc(count + 1, sizeof(struct stevedore *));
+    w->object_stores = xcalloc(count + 1, sizeof(struct stevedore *));
+    unsigned objects = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct stv_conf conf = w->conf->stores[i];
+        conf.vault = conf.kind == STV_TRANSIENT ? NULL : w->vault;
+        conf.owner_ops = cache_owner_ops();
+        enum rc rc = stv_open(&conf, &w->stores[i]);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        if (conf.kind == STV_TRANSIENT) {
+            w->transient = w->stores[i];
+        } else {
+            w->object_stores[objects++] = w->stores[i];
+        }
+    }
+    CHECK(w->transient != NULL);
+    vault_link_settle(w->vault);
+    return RC_OK;
+}
+
+static enum rc open_backend(struct worker *w)
+{
+    const struct backend_conf *b = w->conf->backend;
+    if (b->is_none) {
+        return RC_OK;
+    }
+    const struct backend_spec spec = {
+        .vcl = w->conf->vcl_name,
+        .name = "default",
+        .host = b->host,
+        .port = b->is_unix ? NULL : b->port,
+        .run = w->run,
+        .params = w->conf->params,
+        .counters = vsc_of(w->vbe_seg),
+    };
+    return backend_new(&spec, &w->backend);
+}
+
+static void open_engine(struct worker *w)
+{
+    const struct engine_conf conf = {
+        .run = w->run,
+        .params = w->conf->params,
+        .cache = w->cache,
+        .backend = w->backend,
+        .stores = w->object_stores,
+        .transient = w->transient,
+        .log = w->log,
+        .main = vsc_of(w->main_seg),
+        .objm = vsc_of(w->objm_seg),
+        .vbe = vsc_of(w->vbe_seg),
+        .identity = w->conf->identity,
+        .vcl_name = w->conf->vcl_name,
+    };
+    w->engine = engine_new(&conf);
+}
+
+static void open_front(struct worker *w)
+{
+    unsigned count = w->conf->listens_count;
+    w->listens = xcalloc(count, sizeof *w->listens);
+    for (unsigned i = 0; i < count; i++) {
+        const struct worker_listen *l = &w->conf->listens[i];
+        w->listens[i] = (struct front_listen){
+            .name = l->name,
+            .addr = l->addr,
+            .port = l->port,
+            .is_unix = l->is_unix,
+            .fds = l->fds,
+            .fds_count = l->fds_count,
+        };
+    }
+    const struct front_conf conf = {
+        .run = w->run,
+        .params = w->conf->params,
+        .engine = w->engine,
+        .listens = w->listens,
+        .listens_count = count,
+    };
+    w->front = front_new(&conf);
+}
+
+static enum rc open_all(struct worker *w)
+{
+    enum rc rc = open_shm(w);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    open_run(w);
+    unsigned recoveries = w->conf->stores_count - 1; /* all but Transient */
+    const struct cache_conf cache_conf = {.run = w->run, .resurrections = recoveries};
+    rc = cache_new(&cache_conf, &w->cache);
+    if (rc == RC_OK) {
+        rc = open_stores(w);
+    }
+    if (rc == RC_OK) {
+        rc = open_backend(w);
+    }
+    if (rc == RC_OK) {
+        open_engine(w);
+        open_front(w);
+    }
+    return rc;
+}
+
+/* ---- running ---- */
+
+/* Takes back what an earlier worker left, while traffic is served. */
+static void *recover(void *arg)
+{
+    struct worker *w = arg;
+    for (unsigned i = 0; w->object_stores[i] != NULL; i++) {
+        cache_resurrect(w->cache, w->object_stores[i]);
+    }
+    return NULL;
+}
+
+enum rc worker__start(struct worker *w)
+{
+    w->started_ns = clock_mono_ns();
+    enum rc rc = run_start(w->run);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    w->runs = true;
+    w->recovers = pthread_create(&w->recovery, NULL, recover, w) == 0;
+    return w->recovers ? RC_OK : RC_LIMIT;
+}
+
+static void close_all(struct worker *w)
+{
+    if (w->recovers) {
+        (void)pthread_join(w->recovery, NULL);
+    }
+    if (w->runs) {
+        run_stop(w->run);
+    }
+    front_free(&w->front);
+    engine_free(&w->engine);
+    backend_free(&w->backend);
+    /* Objects stay in the vault, for the next worker. */
+    cache_free(&w->cache);
+    for (unsigned i = 0; w->stores != NULL && w->stores[i] != NULL; i++) {
+        stv_close(&w->stores[i]);
+    }
+    vault_link_free(&w->vault);
+    run_free(&w->run);
+    vsl_free(&w->log);
+    /* Counters and log stay readable: the manager decides when they go. */
+    vsm_set_free(&w->vsm, VSM_KEEP);
+    XFREE(w->store_segs);
+    XFREE(w->stores);
+    XFREE(w->object_stores);
+    XFREE(w->listens);
+    (void)close(w->workdir_fd);
+    panic__thread_stop();
+}
+
+int worker_main(struct worker_conf *conf)
+{
+    struct worker w = {.conf = conf};
+    panic__install(conf->panic, param(conf->params, sigsegv_handler));
+    panic__thread_start();
+    w.workdir_fd = open(conf->workdir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum rc rc = w.workdir_fd < 0 ? rc_from_errno(errno) : open_all(&w);
+    if (rc != RC_OK) {
+        (void)fprintf(stderr, "The worker could not be set up: %s\n", rc_text(rc));
+        return 1;
+    }
+    rc = cli_serve(conf->cli_fd, worker__commands, worker__log_cli, &w);
+    close_all(&w);
+    return rc == RC_OK ? 0 : 1;
+}

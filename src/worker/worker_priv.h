@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The worker process: what its files share. */
+#ifndef WORKER_WORKER_PRIV_H
+#define WORKER_WORKER_PRIV_H
+
+#include "front/front.h"
+#include "mgt/cli_proto.h"
+#include "mgt/worker.h"
+
+/* All that a worker is made of, in the order in which it is made. */
+struct worker {
+    const struct worker_conf *conf;
+    int workdir_fd;
+    struct vsm_set *vsm;
+    struct vsm_seg *main_seg;
+    struct vsm_seg *objm_seg;
+    struct vsm_seg *vbe_seg;
+    struct vsm_seg **store_segs; /* one for each store */
+    struct vsl *log;
+    struct run *run;
+    struct cache *cache;
+    struct vault_link *vault;
+    struct stevedore **stores;        /* as in conf, then NULL */
+    struct stevedore **object_stores; /* without Transient, then NULL */
+    struct stevedore *transient;
+    struct backend *backend;
+    struct engine *engine;
+    struct front_listen *listens;
+    struct front *front;
+    pthread_t recovery;
+    bool recovers;
+    bool runs;
+    uint64_t started_ns; /* monotonic */
+    /* Loop 0's housekeeping. */
+    struct timer timer;
+    uint64_t stats_ns; /* when the gauges were last set */
+};
+
+/* ---- commands (cli.c) ---- */
+extern const struct cli_cmd worker__commands[];
+void worker__log_cli(void *ctx, const char *direction, struct str text);
+
+/* Brings the loops up; RC_OK, or why not. */
+MUST_USE enum rc worker__start(struct worker *w);
+
+/* ---- gauges (stats.c) ---- */
+void worker__stats_start(struct worker *w, struct loop *loop);
+void worker__stats_stop(struct worker *w, struct loop *loop);
+
+/* ---- panics (panic.c) ---- */
+/* Reports go to `area` from now on. */
+void panic__install(struct panic_area *area, bool catches_faults);
+/* The calling thread can report even when its stack is used up. */
+void panic__thread_start(void);
+void panic__thread_stop(void);
+
+#endif
