@@ -179,6 +179,8 @@ static YIELDS enum rc send_request(struct fetch *f)
     arena_rewind(&f->arena, mark);
     if (rc == RC_OK && sends_body(f)) {
         rc = send_body(f);
+        log__timestamp(&f->req->log, STR("ReqBody"), clock_real_ns(), f->req->t_first_ns,
+                       &f->req->t_prev_ns);
     }
     return rc;
 }
@@ -348,6 +350,19 @@ static void set_times(struct fetch *f)
                 (long long)fresh.date_s, (long long)fresh.expires_s, fresh.max_age_s, "cacheable");
 }
 
+static void count_bodyless(const struct fetch *f, struct vsc_main *main)
+{
+    if (f->bereq->method_id == HTTP_M_HEAD) {
+        main->fetch_head++;
+    } else if (f->beresp->status == 204) {
+        main->fetch_204++;
+    } else if (f->beresp->status == 304) {
+        main->fetch_304++;
+    } else {
+        main->fetch_none++;
+    }
+}
+
 static enum rc settle_body(struct fetch *f)
 {
     struct wrk *wrk = engine__wrk(f->engine);
@@ -355,7 +370,7 @@ static enum rc settle_body(struct fetch *f)
     f->keeps_conn = f->keeps_conn && http_keep_alive(f->beresp, f->conn_bits);
     switch (f->body.framing) {
     case H1_BODY_NONE:
-        wrk->main.fetch_none++;
+        count_bodyless(f, &wrk->main);
         break;
     case H1_BODY_LENGTH:
         wrk->main.fetch_length++;
@@ -396,7 +411,20 @@ static enum rc take_head(struct fetch *f)
     }
     policy_builtin.backend_response(f);
     stamp(f, STR("Process"));
+    vslb_str(&f->log, SLT_Filters, STR(""));
     return RC_OK;
+}
+
+/* What takes the place of an answer, as far as the log is concerned. */
+static void log_error(struct fetch *f)
+{
+    stamp(f, STR("Error"));
+    http_reset(f->beresp);
+    http_set_status(f->beresp, 503);
+    enum rc rc = http_set_reason(f->beresp, STR("Backend fetch failed"));
+    CHECK(rc == RC_OK);
+    log__head(&f->log, LOG_BERESP, f->beresp);
+    log__vcl(&f->log, STR("BACKEND_ERROR"), STR("deliver"));
 }
 
 enum rc fetch__prepare(struct fetch *f)
@@ -443,7 +471,7 @@ enum rc fetch__head(struct fetch *f)
     }
     if (rc != RC_OK) {
         engine__wrk(f->engine)->main.fetch_failed++;
-        stamp(f, STR("Error"));
+        log_error(f);
     }
     return rc;
 }

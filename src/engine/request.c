@@ -178,11 +178,11 @@ static YIELDS enum rc hit(struct engine *engine, struct request *req, struct loo
     log_hit(req, found->oc, SLT_Hit, deliver__object_xid(found->oc));
     if (found->kind == LOOKUP_STALE) {
         main->cache_hit_grace++;
-        if (found->busy != NULL) {
-            fetch__background(engine, req, &found->busy);
-        }
     }
     policy_builtin.hit(req);
+    if (found->busy != NULL) {
+        fetch__background(engine, req, &found->busy);
+    }
     enum rc rc = deliver__object(engine, req, found->oc, true);
     obj_release(&found->oc);
     return rc;

@@ -158,7 +158,10 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
         return failed(h1);
     }
     if (req->close) {
-        return client_keeps ? SESS_RESP_CLOSE : SESS_REQ_CLOSE;
+        if (client_keeps) {
+            return SESS_RESP_CLOSE;
+        }
+        return req->http->version < 11 ? SESS_REQ_HTTP10 : SESS_REQ_CLOSE;
     }
     if (!h1->body_done && h1__body_drain(h1) != RC_OK) {
         return SESS_RX_BODY;

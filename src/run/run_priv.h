@@ -140,7 +140,7 @@ struct fiber {
     void *arg;
     const char *name;
     struct str description;
-    size_t moved_bytes;   /* through sockets, since it last suspended */
+    size_t moved_bytes; /* through sockets, since it last suspended */
     void *subject;
     uint64_t deadline_ns; /* of the wait; the timer may still stand for an earlier one */
     struct timer timer;
