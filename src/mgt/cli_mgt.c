@@ -425,7 +425,7 @@ enum rc mgt__cli_file(struct mgt *mgt, const char *path, struct cli_text *why)
         return RC_NOT_FOUND;
     }
     struct cli_text text = {0};
-    char buf[1024];
+    char buf[512];
     ssize_t n;
     while ((n = read(fd, buf, sizeof buf)) > 0 && text.len < CLI_REQUEST_MAX) {
         cli_text_add(&text, (struct str){buf, (size_t)n});
