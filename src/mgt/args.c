@@ -62,32 +62,23 @@ static enum rc once(const char **place, int option, const char *text, struct cli
     return RC_OK;
 }
 
-static enum rc option_list(struct mgt_args *args, int option, const char *text,
-                           struct cli_text *why)
+/* The list of an option that may be repeated; NULL for others. */
+static struct args_list *list_of(struct mgt_args *args, int option)
 {
     switch (option) {
     case 'a':
-        return list_add(&args->listens, option, text, why);
+        return &args->listens;
     case 's':
-        return list_add(&args->stores, option, text, why);
+        return &args->stores;
     case 'T':
-        return list_add(&args->clis, option, text, why);
+        return &args->clis;
     case 'M':
-        return list_add(&args->masters, option, text, why);
+        return &args->masters;
     case 'P':
-        return list_add(&args->pidfiles, option, text, why);
-    case 'h':
-    case 'W':
-        return list_add(&args->notes, option,
-                        option == 'h' ? "-h: has no meaning here: lookups need no choice of a tree"
-                                      : "-W: has no meaning here: each loop waits with epoll",
-                        why);
+        return &args->pidfiles;
     default:
-        break;
+        return NULL;
     }
-    bool has_row = false;
-    CHECK(has_row);
-    return RC_INVALID;
 }
 
 static enum rc option_refused(int option, const char *text, struct cli_text *why)
@@ -111,6 +102,9 @@ static enum rc option_refused(int option, const char *text, struct cli_text *why
 static enum rc option(struct mgt_args *args, int opt, const char *text, const char *word,
                       struct cli_text *why)
 {
+    if (list_of(args, opt) != NULL) {
+        return list_add(list_of(args, opt), opt, text, why);
+    }
     switch (opt) {
     case 'b':
         return once(&args->backend, opt, text, why);
@@ -149,14 +143,12 @@ static enum rc option(struct mgt_args *args, int opt, const char *text, const ch
         args->what = ARGS_DUMP;
         args->dump = text;
         return RC_OK;
-    case 'a':
-    case 's':
-    case 'T':
-    case 'M':
-    case 'P':
     case 'h':
+        return list_add(&args->notes, opt,
+                        "-h: has no meaning here: lookups need no choice of a tree", why);
     case 'W':
-        return option_list(args, opt, text, why);
+        return list_add(&args->notes, opt, "-W: has no meaning here: each loop waits with epoll",
+                        why);
     default:
         return option_refused(opt, word, why);
     }

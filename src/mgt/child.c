@@ -81,11 +81,12 @@ static void say_lines(struct mgt_child *child, bool all)
     child->line.len = rest.len;
 }
 
-/* Takes what there is; false at the end. */
+/* Takes what there is, but no more than a pipe holds at once: a worker that never stops to write
+ * must not keep us from other work.  False at the end. */
 static bool take_output(struct mgt_child *child)
 {
     char buf[1024];
-    for (;;) {
+    for (unsigned i = 0; i < 64; i++) {
         ssize_t n = read(child->out_fd, buf, sizeof buf);
         if (n > 0) {
             cli_text_add(&child->line, (struct str){buf, (size_t)n});
@@ -94,6 +95,7 @@ static bool take_output(struct mgt_child *child)
             return n != 0 && errno == EAGAIN;
         }
     }
+    return true;
 }
 
 static void on_output(struct mgt_watch *watch, short revents)

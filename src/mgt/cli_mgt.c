@@ -111,9 +111,10 @@ static bool is_answer(struct str hex, const struct digest *digest)
     /* All of it is compared, so that the time tells nothing about where it differs. */
     for (size_t i = 0; i < 2 * sizeof digest->bytes && i < hex.len; i++) {
         unsigned byte = digest->bytes[i / 2];
-        char want = digits[i % 2 == 0 ? byte >> 4 : byte & 15];
-        char got = hex.ptr[i] >= 'A' && hex.ptr[i] <= 'F' ? (char)(hex.ptr[i] + 32) : hex.ptr[i];
-        difference |= (unsigned char)(want ^ got);
+        unsigned want = (unsigned char)digits[i % 2 == 0 ? byte >> 4 : byte & 15];
+        unsigned got = (unsigned char)hex.ptr[i];
+        got |= got >= 'A' && got <= 'F' ? 0x20u : 0;
+        difference |= want ^ got;
     }
     return difference == 0;
 }

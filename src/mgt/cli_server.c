@@ -294,14 +294,14 @@ static int listen_at(struct mgt_addr *addr)
     return fd;
 }
 
-enum rc mgt__cli_listen(struct mgt *mgt, const char *T_arg, struct cli_text *names,
+enum rc mgt__cli_listen(struct mgt *mgt, const char *listen_arg, struct cli_text *names,
                         struct cli_text *why)
 {
     char host[256];
     char port[32];
     struct mgt_addr addrs[MGT_ADDRS_MAX];
     unsigned count = 0;
-    enum rc rc = addr_split(str_of(T_arg), "6082", host, sizeof host, port, sizeof port, why);
+    enum rc rc = addr_split(str_of(listen_arg), "6082", host, sizeof host, port, sizeof port, why);
     if (rc == RC_OK) {
         rc = mgt__resolve(host, port, true, addrs, &count, why);
     }
@@ -326,7 +326,7 @@ enum rc mgt__cli_listen(struct mgt *mgt, const char *T_arg, struct cli_text *nam
         good++;
     }
     if (good == 0) {
-        cli_text_printf(why, "-T %s: Could not get socket: %s", T_arg, strerror(err));
+        cli_text_printf(why, "-T %s: Could not get socket: %s", listen_arg, strerror(err));
         return RC_EXISTS;
     }
     return RC_OK;
@@ -404,18 +404,18 @@ static void on_retry(struct mgt_timer *timer)
     mgt__watch(&master->mgt->poll, &master->connecting, master->fd, POLLOUT);
 }
 
-enum rc mgt__cli_master(struct mgt *mgt, const char *M_arg, struct cli_text *why)
+enum rc mgt__cli_master(struct mgt *mgt, const char *master_arg, struct cli_text *why)
 {
     CHECK(mgt->masters_count < ARRAY_SIZE(mgt->masters));
     struct mgt_master *master = &mgt->masters[mgt->masters_count++];
     *master = (struct mgt_master){.mgt = mgt, .fd = -1};
     master->retry = (struct mgt_timer){.fn = on_retry, .arg = master};
     master->connecting = (struct mgt_watch){.fn = on_connected, .arg = master};
-    enum rc rc = addr_split(str_of(M_arg), "", master->host, sizeof master->host, master->port,
+    enum rc rc = addr_split(str_of(master_arg), "", master->host, sizeof master->host, master->port,
                             sizeof master->port, why);
     if (rc != RC_OK || master->port[0] == '\0') {
         cli_text_clear(why);
-        cli_text_printf(why, "-M %s: must be address:port", M_arg);
+        cli_text_printf(why, "-M %s: must be address:port", master_arg);
         return RC_INVALID;
     }
     mgt__timer(&mgt->poll, &master->retry, clock_mono_ns());

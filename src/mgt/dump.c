@@ -6,7 +6,8 @@
 
 #include "mgt/priv.h"
 
-/* A line of text: a leading dot or quote would be a request, and a backslash is roff's. */
+/* A line of text.  A leading dot or quote would be a request, a backslash is roff's, and long lists
+ * get places where they may be broken. */
 static void put_text(struct cli_text *out, const char *text)
 {
     if (text[0] == '.' || text[0] == '\'') {
@@ -17,6 +18,8 @@ static void put_text(struct cli_text *out, const char *text)
             cli_text_add(out, STR("\\e"));
         } else if (*at == '-') {
             cli_text_add(out, STR("\\-"));
+        } else if (*at == ',') {
+            cli_text_add(out, STR(",\\:"));
         } else {
             cli_text_add(out, (struct str){at, 1});
         }
@@ -26,7 +29,7 @@ static void put_text(struct cli_text *out, const char *text)
 
 static void put_head(struct cli_text *out, const char *name, const char *what)
 {
-    cli_text_printf(out, ".TH %s 7 \"\" \"objmapper %s\"\n.SH NAME\n%s \\- %s\n", name,
+    cli_text_printf(out, ".TH %s 7 \"\" \"objmapper %s\"\n.ad l\n.SH NAME\n%s \\- %s\n", name,
                     OBJM_VERSION, name, what);
 }
 

@@ -73,9 +73,9 @@ static bool add_fraction(uint64_t *value, struct str fraction, uint64_t scale)
         digits = digits * 10 + (uint64_t)(fraction.ptr[i] - '0');
         tens *= 10;
     }
-    __extension__ typedef unsigned __int128 wide;
-    uint64_t part = (uint64_t)((wide)digits * scale / tens);
-    return !__builtin_add_overflow(*value, part, value);
+    __extension__ unsigned __int128 product = digits;
+    product *= scale;
+    return !__builtin_add_overflow(*value, (uint64_t)(product / tens), value);
 }
 
 /* RC_MALFORMED: not a number with one of the units; RC_TOO_LONG: it does not fit. */

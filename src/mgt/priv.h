@@ -136,7 +136,7 @@ MUST_USE enum rc mgt__workdir_open(struct mgt_workdir *dir, const char *n_arg,
                                    struct cli_text *why);
 /* Locks and writes a pid file; a path of the one that is held already is fine. */
 MUST_USE enum rc mgt__pidfile_add(struct mgt_workdir *dir, const char *path, struct cli_text *why);
-MUST_USE enum rc mgt__secret_open(struct mgt_workdir *dir, const char *S_arg, gid_t gid,
+MUST_USE enum rc mgt__secret_open(struct mgt_workdir *dir, const char *secret_arg, gid_t gid,
                                   struct cli_text *why);
 void mgt__workdir_end(struct mgt_workdir *dir);
 
@@ -215,9 +215,9 @@ struct mgt_master {
     int fd;
     unsigned failures;
 };
-MUST_USE enum rc mgt__cli_listen(struct mgt *mgt, const char *T_arg, struct cli_text *names,
+MUST_USE enum rc mgt__cli_listen(struct mgt *mgt, const char *listen_arg, struct cli_text *names,
                                  struct cli_text *why);
-MUST_USE enum rc mgt__cli_master(struct mgt *mgt, const char *M_arg, struct cli_text *why);
+MUST_USE enum rc mgt__cli_master(struct mgt *mgt, const char *master_arg, struct cli_text *why);
 void mgt__cli_console(struct mgt *mgt);
 /* Runs the commands of -I.  RC_INVALID: one failed. */
 MUST_USE enum rc mgt__cli_file(struct mgt *mgt, const char *path, struct cli_text *why);

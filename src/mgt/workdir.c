@@ -153,19 +153,19 @@ static enum rc make_secret(struct mgt_workdir *dir, gid_t gid, struct cli_text *
     return rc;
 }
 
-enum rc mgt__secret_open(struct mgt_workdir *dir, const char *S_arg, gid_t gid,
+enum rc mgt__secret_open(struct mgt_workdir *dir, const char *secret_arg, gid_t gid,
                          struct cli_text *why)
 {
-    if (S_arg == NULL) {
+    if (secret_arg == NULL) {
         return make_secret(dir, gid, why);
     }
-    if (strcmp(S_arg, "none") == 0) {
+    if (strcmp(secret_arg, "none") == 0) {
         return RC_OK;
     }
-    char *full = realpath(S_arg, NULL);
+    char *full = realpath(secret_arg, NULL);
     int fd = full == NULL ? -1 : open(full, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        enum rc rc = failed(why, "Cannot open -S file", S_arg);
+        enum rc rc = failed(why, "Cannot open -S file", secret_arg);
         free(full);
         return rc;
     }

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 import time
 import unittest
@@ -74,6 +75,17 @@ class Daemonise(Directory):
         self.assertIn(".B default_ttl\n", stub.run("-x", "parameter").stdout)
         self.assertIn(".B param.set [\\-j] <param> <value>\n", stub.run("-x", "cli").stdout)
         self.assertEqual(stub.run("-x", "nosuch").returncode, 2)
+
+    @unittest.skipUnless(shutil.which("groff"), "groff is not installed")
+    def test_pages_are_roff(self):
+        hand = os.path.join(os.path.dirname(__file__), "../../docs/man/objmapperd.1")
+        with open(hand, encoding="ascii") as f:
+            pages = [f.read()]
+        pages += [stub.run("-x", what).stdout for what in ("parameter", "cli")]
+        for page in pages:
+            done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z"], input=page, stderr=subprocess.PIPE, text=True,
+                                  timeout=stub.LONG, check=True)
+            self.assertEqual(done.stderr, "")
 
 
 class Refusals(Directory):
