@@ -172,13 +172,15 @@ static bool grow(struct catalog *c)
         return false;
     }
     seam_step(c->seam);
-    /* New records are zeros, that is FREE: nothing more to be done in any order. */
+    /* New records are zeros, that is FREE: nothing more to be done in any order.  (But a damaged
+     * file may have ended within a record.) */
     if (fallocate(c->fd, 0, 0, (off_t)file_bytes((uint32_t)records)) != 0) {
         return false;
     }
     uint32_t old = c->records;
     set_records(c, records);
     for (uint32_t i = c->records; i > old; i--) {
+        cat_set_state(&c->record[i - 1], CAT_FREE);
         c->free[c->free_count++] = i - 1;
     }
     count_pages(c);
