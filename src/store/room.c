@@ -18,8 +18,10 @@
  * whole slab goes, the emptiest among those of the next few candidates. */
 #include "store/mem_priv.h"
 
-#define TRIES_MAX 24
-#define EVICT_EVERY 6 /* tries; between them only the grace period is waited for */
+/* liburcu gathers callbacks for 10 ms before it waits for a grace period, so what is evicted comes
+ * back after some 10 to 30 ms.  Evicting more meanwhile would only empty the store. */
+#define TRIES_MAX 48
+#define EVICT_EVERY 16
 #define CANDIDATES 8
 #define WALK_MAX 1024 /* nodes the hand passes at one go, under the lock */
 #define BATCH 32

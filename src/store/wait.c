@@ -13,7 +13,7 @@
 #include "run/sock.h"
 
 #define PUT_WAIT_NS (2 * NS_PER_S)
-#define PAUSE_NS NS_PER_MS
+#define PAUSE_NS (2 * NS_PER_MS)
 
 bool stv__may_wait(void)
 {
