@@ -9,6 +9,22 @@
 
 enum { TABLE_BUCKETS_MIN = 1024 };
 
+#ifdef CACHE_TSAN
+const char cache__grace = 0;
+#endif
+
+void cache__defer(struct rcu_head *rcu, void (*fn)(struct rcu_head *rcu))
+{
+    READER_DONE();
+    call_rcu(rcu, fn);
+}
+
+void cache__barrier(void)
+{
+    rcu_barrier();
+    AFTER_READERS();
+}
+
 enum rc cache_new(const struct cache_conf *conf, struct cache **out)
 {
     struct cache *cache = xaligned(_Alignof(struct cache), sizeof *cache);
@@ -64,7 +80,7 @@ static void forget_cores(struct cache *cache, struct objhead *head)
  * let go one by one after the walk: this thread may be none that can walk beside it. */
 static void free_table(struct cache *cache)
 {
-    rcu_barrier();
+    cache__barrier();
     size_t n = 0;
     struct objhead **heads = xcalloc(atomic_load(&cache->heads) + 1, sizeof(struct objhead *));
     struct cds_lfht_iter iter;
@@ -84,9 +100,9 @@ static void free_table(struct cache *cache)
     }
     free(heads);
     /* A callback for an array or a boc, then one that reaps the head, then one that frees it. */
-    rcu_barrier();
-    rcu_barrier();
-    rcu_barrier();
+    cache__barrier();
+    cache__barrier();
+    cache__barrier();
     int err = cds_lfht_destroy(cache->table, NULL);
     CHECK(err == 0);
     cache->table = NULL;
@@ -141,7 +157,7 @@ unsigned cache_purge(struct cache *cache, const struct digest *digest)
         }
         tomb__add(cache, digest);
         stripe__unlock(stripe);
-        READER_DONE(cache);
+        READER_DONE();
     }
     unsigned killed = core__let_go(cache, left);
     count(&cache->purged, killed);

@@ -47,8 +47,8 @@ enum {
     HEAD_CORES_MAX = 1000,
 };
 
-/* ThreadSanitizer does not know grace periods: readers say that they are done, and what frees
- * after a grace period says that it comes after them. */
+/* ThreadSanitizer does not see grace periods: readers say when they are done, and what runs after
+ * a grace period says that it comes after them. */
 #if defined(__SANITIZE_THREAD__)
 #define CACHE_TSAN 1
 #elif defined(__has_feature)
@@ -59,11 +59,12 @@ enum {
 #ifdef CACHE_TSAN
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
-#define READER_DONE(cache) __tsan_release(cache)
-#define AFTER_READERS(cache) __tsan_acquire(cache)
+extern const char cache__grace; /* stands for all grace periods */
+#define READER_DONE() __tsan_release((void *)(uintptr_t)&cache__grace)
+#define AFTER_READERS() __tsan_acquire((void *)(uintptr_t)&cache__grace)
 #else
-#define READER_DONE(cache) (void)(cache)
-#define AFTER_READERS(cache) (void)(cache)
+#define READER_DONE() (void)0
+#define AFTER_READERS() (void)0
 #endif
 
 /* ---- cores and heads ---- */
@@ -164,6 +165,11 @@ struct cache {
     _Atomic uint64_t heads, cores, expired, evicted, parked, woken, purged, stale_fetches,
         resurrected;
 };
+
+/* call_rcu.  fn begins with AFTER_READERS. */
+void cache__defer(struct rcu_head *rcu, void (*fn)(struct rcu_head *rcu));
+/* Waits until all that was deferred before has run. */
+void cache__barrier(void);
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -283,7 +289,6 @@ struct boc {
 
     pthread_mutex_t lock;
     struct follow_group *groups; /* one for each loop that follows */
-    struct cache *cache;
     struct rcu_head rcu;
 };
 

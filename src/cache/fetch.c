@@ -24,7 +24,6 @@ struct objcore *boc__new_busy(struct objhead *head, struct replaced *take_replac
 {
     struct boc *boc = xcalloc(1, sizeof *boc);
     boc->magic = BOC_MAGIC;
-    boc->cache = head->cache;
     boc->epoch = head->epoch;
     list_init(&boc->link);
     list_init(&boc->parked);
@@ -72,9 +71,8 @@ void boc__release(struct boc *boc)
 
 static void drop_core_ref(struct rcu_head *rcu)
 {
-    struct boc *boc = CONTAINER_OF(rcu, struct boc, rcu);
-    AFTER_READERS(boc->cache);
-    boc__release(boc);
+    AFTER_READERS();
+    boc__release(CONTAINER_OF(rcu, struct boc, rcu));
 }
 
 struct boc *boc__of_busy(const struct objcore *busy)
@@ -371,7 +369,7 @@ enum rc obj_finish(struct objcore *busy)
     follow__progress(boc);
     if (is_alone) {
         atomic_store_explicit(&busy->boc, NULL, memory_order_release);
-        call_rcu(&boc->rcu, drop_core_ref);
+        cache__defer(&boc->rcu, drop_core_ref);
     }
     return rc;
 }

@@ -85,8 +85,8 @@ struct objhead *head__get(struct cache *cache, const struct digest *digest)
 
 static void head_free(struct rcu_head *rcu)
 {
+    AFTER_READERS();
     struct objhead *head = CONTAINER_OF(rcu, struct objhead, rcu);
-    AFTER_READERS(head->cache);
     CHECK_OBJ(head, HEAD_MAGIC);
     head->magic = 0;
     free(head);
@@ -94,10 +94,10 @@ static void head_free(struct rcu_head *rcu)
 
 static void head_reap(struct rcu_head *rcu)
 {
+    AFTER_READERS();
     struct objhead *head = CONTAINER_OF(rcu, struct objhead, rcu);
     struct cache *cache = head->cache;
     struct stripe *stripe = head__stripe(head);
-    AFTER_READERS(cache);
     stripe__lock(stripe);
     CHECK_OBJ(head, HEAD_MAGIC);
     CHECK(head->is_reaped);
@@ -113,8 +113,9 @@ static void head_reap(struct rcu_head *rcu)
     stripe__unlock(stripe);
     if (is_unused) {
         atomic_fetch_sub_explicit(&cache->heads, 1, memory_order_relaxed);
-        call_rcu(&head->rcu, head_free);
+        cache__defer(&head->rcu, head_free);
     }
+    READER_DONE();
 }
 
 void head__unref(struct objhead *head)
@@ -127,7 +128,7 @@ void head__unref(struct objhead *head)
     bool must_reap = head->refs == 0 && !head->is_reaped;
     if (must_reap) {
         head->is_reaped = true;
-        call_rcu(&head->rcu, head_reap);
+        cache__defer(&head->rcu, head_reap);
     }
     stripe__unlock(stripe);
 }
@@ -178,34 +179,28 @@ void core__ref(struct objcore *oc)
 
 static void drop_array_ref(struct rcu_head *rcu)
 {
+    AFTER_READERS();
     struct objcore *oc = CONTAINER_OF(rcu, struct objcore, rcu);
-    AFTER_READERS(oc->head->cache);
     obj_release(&oc);
+    READER_DONE();
 }
 
 /* ---- arrays ---- */
 
 /* Arrays of more than one stand behind what frees them. */
-struct cores_block {
-    struct rcu_head rcu;
-    struct cache *cache;
-};
-
-static struct cores *cores_new(struct cache *cache, size_t n)
+static struct cores *cores_new(size_t n)
 {
-    struct cores_block *block =
-        xmalloc(sizeof *block + sizeof(struct cores) + n * sizeof(struct objcore *));
-    block->cache = cache;
-    struct cores *cores = (struct cores *)(void *)(block + 1);
+    struct rcu_head *rcu =
+        xmalloc(sizeof *rcu + sizeof(struct cores) + n * sizeof(struct objcore *));
+    struct cores *cores = (struct cores *)(void *)(rcu + 1);
     cores->count = n;
     return cores;
 }
 
 static void cores_free(struct rcu_head *rcu)
 {
-    struct cores_block *block = CONTAINER_OF(rcu, struct cores_block, rcu);
-    AFTER_READERS(block->cache);
-    free(block);
+    AFTER_READERS();
+    free(rcu);
 }
 
 static void cores_retire(const struct cores *old)
@@ -215,9 +210,9 @@ static void cores_retire(const struct cores *old)
     }
     union {
         const struct cores *old;
-        struct cores_block *end; /* its own memory, which only readers see as const */
+        struct rcu_head *end; /* of what stands before it */
     } at = {.old = old};
-    call_rcu(&at.end[-1].rcu, cores_free);
+    cache__defer(at.end - 1, cores_free);
 }
 
 /* Those who stay, and the one added; n in all. */
@@ -227,7 +222,7 @@ static const struct cores *cores_copy(const struct objhead *head, struct objcore
     const struct cores *old = head__cores(head);
     size_t old_count = old == NULL ? 0 : old->count;
     size_t added_at = end == HEAD_FRONT ? 0 : old_count;
-    struct cores *new = n > 1 ? cores_new(head->cache, n) : NULL;
+    struct cores *new = n > 1 ? cores_new(n) : NULL;
     const struct cores *result = new;
     size_t at = 0;
     for (size_t i = 0; i <= old_count; i++) {
@@ -283,7 +278,8 @@ struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum 
             left = oc;
         }
     }
-    if (left != NULL) {
+    /* What leaves for one that was found is only older than that one. */
+    if (left != NULL && (added == NULL || (added->flags & CORE_FOUND) == 0)) {
         tomb__add(head->cache, &head->digest);
     }
     cores_retire(old);
@@ -310,7 +306,7 @@ unsigned core__let_go(struct cache *cache, struct objcore *chain)
         if (oc->stv != NULL) {
             stv_dead(oc->stv);
         }
-        call_rcu(&oc->rcu, drop_array_ref);
+        cache__defer(&oc->rcu, drop_array_ref);
         n++;
     }
     return n;

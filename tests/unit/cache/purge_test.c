@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* Purge: what was there is gone, for this worker and the next; what is on its way answers those
+ * who wait for it, and is found by nobody else, whatever the moment. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "rig.h"
+
+static void run(fiber_fn *fn)
+{
+    for (uint64_t seed = 0; seed <= 5; seed++) {
+        const struct rig_conf conf = {.seed = seed};
+        rig_run(&conf, fn);
+    }
+}
+
+static unsigned purge(struct rig *rig)
+{
+    struct digest key = rig_key(1);
+    unsigned killed = cache_purge(rig->cache, &key);
+    assert_false(fake_is_live(&rig->stv, &key));
+    return killed;
+}
+
+static void assert_seen(struct rig *rig, const char *want)
+{
+    char buf[64];
+    assert_string_equal(rig_seen(rig, 1, buf, sizeof buf), want);
+}
+
+static uint64_t stale_fetches(struct rig *rig)
+{
+    struct cache_stats stats;
+    cache_stat(rig->cache, &stats);
+    return stats.stale_fetches;
+}
+
+/* ---- whole objects ---- */
+
+static void whole(void *arg)
+{
+    struct rig *rig = arg;
+    assert_int_equal(purge(rig), 0);
+    rig_put(rig, 1, "one");
+    rig_put(rig, 2, "two");
+    struct lookup held = rig_lookup(rig, 1);
+    assert_int_equal(purge(rig), 1);
+    assert_seen(rig, "M+:");
+    char buf[16];
+    assert_string_equal(rig_seen(rig, 2, buf, sizeof buf), "H:two");
+    /* Who reads it goes on. */
+    size_t len;
+    enum rc rc;
+    char *body = rig_body(held.oc, &len, &rc);
+    assert_int_equal(rc, RC_EOF);
+    assert_memory_equal(body, "one", 3);
+    free(body);
+    rig_release(&held);
+    assert_int_equal(purge(rig), 0);
+    struct cache_stats stats;
+    cache_stat(rig->cache, &stats);
+    assert_int_equal(stats.purged, 1);
+    rig_put(rig, 1, "next");
+    assert_seen(rig, "H:next");
+}
+
+static void a_purged_object_is_gone(void **state)
+{
+    (void)state;
+    run(whole);
+}
+
+/* ---- during a fetch ---- */
+
+struct asker {
+    struct rig *rig;
+    struct lookup found;
+    enum rc body_rc;
+    char *body;
+    size_t len;
+    struct latch *done;
+};
+
+static void ask_and_read(void *arg)
+{
+    struct asker *a = arg;
+    a->found = rig_lookup(a->rig, 1);
+    if (a->found.oc != NULL) {
+        a->body = rig_body(a->found.oc, &a->len, &a->body_rc);
+    }
+    latch_down(a->done);
+}
+
+static void until_parked(struct rig *rig, uint64_t n)
+{
+    struct cache_stats stats;
+    do {
+        assert_int_equal(fiber_sleep(NS_PER_MS), RC_OK);
+        cache_stat(rig->cache, &stats);
+    } while (stats.parked < n);
+}
+
+static void before_ready(void *arg)
+{
+    struct rig *rig = arg;
+    struct latch done;
+    latch_init(&done, 2);
+    struct lookup slow = rig_lookup(rig, 1);
+    struct asker early = {.rig = rig, .done = &done};
+    rig_start(rig, 0, ask_and_read, &early);
+    until_parked(rig, 1);
+    (void)purge(rig);
+    /* Who comes now waits for a fetch that begins now. */
+    struct lookup next = rig_lookup(rig, 1);
+    assert_int_equal(next.kind, LOOKUP_MISS);
+    assert_false(next.parked);
+    assert_non_null(next.busy);
+    struct asker late = {.rig = rig, .done = &done};
+    rig_start(rig, 0, ask_and_read, &late);
+    until_parked(rig, 2);
+    assert_int_equal(rig_fetch(rig, &next.busy, "new"), RC_OK);
+    /* The old content arrives last, and is only for those who asked before the purge. */
+    struct obj_times times = rig_times();
+    assert_false(rig_ready(rig, slow.busy, &times, 0));
+    assert_int_equal(stale_fetches(rig), 1);
+    rig_write(slow.busy, "old", 3);
+    assert_seen(rig, "H:new");
+    assert_int_equal(obj_finish(slow.busy), RC_OK);
+    obj_release(&slow.busy);
+    latch_wait(&done);
+    assert_int_equal(early.found.kind, LOOKUP_HIT);
+    assert_int_equal(early.body_rc, RC_EOF);
+    assert_memory_equal(early.body, "old", 3);
+    assert_memory_equal(late.body, "new", 3);
+    free(early.body);
+    free(late.body);
+    rig_release(&early.found);
+    rig_release(&late.found);
+    assert_seen(rig, "H:new");
+    struct digest key = rig_key(1);
+    assert_int_equal(fake_live_of(&rig->stv, &key), 1);
+    assert_int_equal(atomic_load(&rig->stv.finals), 1);
+}
+
+static void a_fetch_from_before_answers_only_those_who_waited(void **state)
+{
+    (void)state;
+    run(before_ready);
+}
+
+static void before_ready_alone(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup slow = rig_lookup(rig, 1);
+    (void)purge(rig);
+    assert_int_equal(rig_fetch(rig, &slow.busy, "old"), RC_OK);
+    assert_seen(rig, "M+:");
+    assert_int_equal(atomic_load(&rig->stv.finals), 0);
+}
+
+static void a_fetch_from_before_is_not_found_later(void **state)
+{
+    (void)state;
+    run(before_ready_alone);
+}
+
+static void during_body(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup slow = rig_lookup(rig, 1);
+    struct obj_times times = rig_times();
+    assert_true(rig_ready(rig, slow.busy, &times, 0));
+    rig_write(slow.busy, "ol", 2);
+    struct latch done;
+    latch_init(&done, 1);
+    struct asker early = {.rig = rig, .done = &done};
+    rig_start(rig, 0, ask_and_read, &early);
+    assert_int_equal(fiber_sleep(NS_PER_MS), RC_OK);
+    assert_int_equal(purge(rig), 1);
+    assert_seen(rig, "M+:");
+    rig_write(slow.busy, "d", 1);
+    assert_int_equal(obj_finish(slow.busy), RC_OK);
+    obj_release(&slow.busy);
+    assert_seen(rig, "M+:");
+    latch_wait(&done);
+    assert_int_equal(early.body_rc, RC_EOF);
+    assert_int_equal(early.len, 3);
+    assert_memory_equal(early.body, "old", 3);
+    free(early.body);
+    rig_release(&early.found);
+    assert_int_equal(atomic_load(&rig->stv.finals), 0);
+    assert_int_equal(stale_fetches(rig), 1);
+}
+
+static void a_body_that_streams_is_read_to_its_end(void **state)
+{
+    (void)state;
+    run(during_body);
+}
+
+static void purge_inside(void *arg)
+{
+    struct rig *rig = arg;
+    assert_int_equal(purge(rig), 1);
+}
+
+static void during_final(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup slow = rig_lookup(rig, 1);
+    rig->stv.in_final = purge_inside;
+    rig->stv.in_final_arg = rig;
+    assert_int_equal(rig_fetch(rig, &slow.busy, "old"), RC_OK);
+    struct digest key = rig_key(1);
+    assert_false(fake_is_live(&rig->stv, &key));
+    assert_seen(rig, "M+:");
+    assert_int_equal(stale_fetches(rig), 1);
+}
+
+static void a_record_does_not_go_live_behind_a_purge(void **state)
+{
+    (void)state;
+    run(during_final);
+}
+
+/* ---- refreshes ---- */
+
+static void slow_refresh(void *arg)
+{
+    struct rig *rig = arg;
+    rig_put(rig, 1, "first");
+    loop_clock_advance(loop_self(), 11 * NS_PER_S);
+    struct lookup refresh = rig_lookup(rig, 1);
+    assert_int_equal(refresh.kind, LOOKUP_STALE);
+    assert_non_null(refresh.busy);
+    assert_int_equal(purge(rig), 1);
+    rig_put(rig, 1, "second");
+    /* As after a 304: the old object's body once more. */
+    assert_int_equal(rig_fetch(rig, &refresh.busy, "first"), RC_OK);
+    rig_release(&refresh);
+    assert_seen(rig, "H:second");
+    (void)purge(rig);
+    assert_seen(rig, "M+:");
+}
+
+static void a_slow_refresh_does_not_bring_old_content_back(void **state)
+{
+    (void)state;
+    run(slow_refresh);
+}
+
+static void failing_refresh(void *arg)
+{
+    struct rig *rig = arg;
+    rig_put(rig, 1, "first");
+    loop_clock_advance(loop_self(), 25 * NS_PER_S);
+    struct lookup refresh = rig_lookup(rig, 1);
+    assert_int_equal(refresh.kind, LOOKUP_MISS);
+    assert_non_null(obj_replaces(refresh.busy));
+    struct latch done;
+    latch_init(&done, 1);
+    struct asker early = {.rig = rig, .done = &done};
+    rig_start(rig, 0, ask_and_read, &early);
+    until_parked(rig, 1);
+    (void)purge(rig);
+    rig_release(&refresh);
+    latch_wait(&done);
+    /* The one promoted fetches now, after the purge: what it brings may be kept, but not on the
+     * ground of what was purged. */
+    assert_int_equal(early.found.kind, LOOKUP_MISS);
+    assert_null(obj_replaces(early.found.busy));
+    assert_int_equal(rig_fetch(rig, &early.found.busy, "new"), RC_OK);
+    assert_seen(rig, "H:new");
+}
+
+static void who_is_promoted_after_a_purge_starts_from_nothing(void **state)
+{
+    (void)state;
+    run(failing_refresh);
+}
+
+static void detached_failure(void *arg)
+{
+    struct rig *rig = arg;
+    struct latch done;
+    latch_init(&done, 1);
+    struct lookup old = rig_lookup(rig, 1);
+    struct asker early = {.rig = rig, .done = &done};
+    rig_start(rig, 0, ask_and_read, &early);
+    until_parked(rig, 1);
+    (void)purge(rig);
+    struct lookup next = rig_lookup(rig, 1);
+    rig_release(&old);
+    /* It waits for the fetch that runs, and does not start a second one. */
+    assert_int_equal(rig_fetch(rig, &next.busy, "new"), RC_OK);
+    latch_wait(&done);
+    assert_int_equal(early.found.kind, LOOKUP_HIT);
+    assert_memory_equal(early.body, "new", 3);
+    free(early.body);
+    rig_release(&early.found);
+}
+
+static void those_of_a_detached_fetch_that_fails_join_the_next(void **state)
+{
+    (void)state;
+    run(detached_failure);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_purged_object_is_gone),
+        cmocka_unit_test(a_fetch_from_before_answers_only_those_who_waited),
+        cmocka_unit_test(a_fetch_from_before_is_not_found_later),
+        cmocka_unit_test(a_body_that_streams_is_read_to_its_end),
+        cmocka_unit_test(a_record_does_not_go_live_behind_a_purge),
+        cmocka_unit_test(a_slow_refresh_does_not_bring_old_content_back),
+        cmocka_unit_test(who_is_promoted_after_a_purge_starts_from_nothing),
+        cmocka_unit_test(those_of_a_detached_fetch_that_fails_join_the_next),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
