@@ -255,8 +255,23 @@ static void write_record(struct mem *m, struct mem_obj *o, const struct stv_reco
     seam_step(m->seam);
     r->oa_crc = cat_seal(r, o->obj.oa);
     seam_step(m->seam);
-    cat_set_state(r, CAT_LIVE);
+}
+
+/* One that a purge killed before it was final stays dead: under the lock it is either seen here, or
+ * the killer sees that the object is final and takes the record back. */
+static enum rc go_live(struct mem *m, struct mem_obj *o)
+{
+    mem_lock(m);
+    bool is_dead = atomic_load(&o->obj.is_dead);
+    if (!is_dead && o->record != CAT_NO_RECORD) {
+        cat_set_state(&m->cat.record[o->record], CAT_LIVE);
+    }
+    if (!is_dead) {
+        mem__obj_live(m, o);
+    }
+    mem_unlock(m);
     seam_step(m->seam);
+    return is_dead ? RC_STALE : RC_OK;
 }
 
 YIELDS static enum rc mem_final(struct stv_obj *obj, struct str oa, const struct stv_record *record)
@@ -286,10 +301,7 @@ YIELDS static enum rc mem_final(struct stv_obj *obj, struct str oa, const struct
         CHECK(record != NULL);
         write_record(m, o, record);
     }
-    mem_lock(m);
-    mem__obj_live(m, o);
-    mem_unlock(m);
-    return RC_OK;
+    return go_live(m, o);
 }
 
 /* ---- live, dead, deleted ---- */
@@ -308,7 +320,10 @@ static void mem_dead(struct stv_obj *obj)
 {
     struct mem *m = mem_of(obj->stv);
     struct mem_obj *o = mem_obj_of(obj);
-    if (!obj->is_final || atomic_exchange(&obj->is_dead, true)) {
+    mem_lock(m);
+    bool was_alive = !atomic_exchange(&obj->is_dead, true) && obj->is_final;
+    mem_unlock(m);
+    if (!was_alive) {
         return;
     }
     if (o->record != CAT_NO_RECORD) {

@@ -124,7 +124,8 @@ MUST_USE enum rc stv_ref(struct stv_obj *obj, uint64_t body_off, bool map, struc
 void stv_rel(struct stv_lease *lease);
 
 /* Writes attributes and catalog record and makes the object live.  All is committed.
- * The order of stores is in docs/formats/catalog.md.  RC_NOSPACE.  Yields. */
+ * The order of stores is in docs/formats/catalog.md.  RC_NOSPACE; RC_STALE: stv_dead came first, it
+ * did not go live.  Yields. */
 YIELDS MUST_USE enum rc stv_final(struct stv_obj *obj, struct str oa,
                                   const struct stv_record *record);
 
@@ -151,7 +152,8 @@ YIELDS MUST_USE enum rc stv_verify(struct stv_obj *obj);
 /* New times, e.g. after a 304 or a soft purge. */
 void stv_retime(struct stv_obj *obj, const struct stv_record *record);
 
-/* No later worker will see it; before the purge, replacement or eviction is acknowledged. */
+/* No later worker will see it; before the purge, replacement or eviction is acknowledged.  Also
+ * before or during stv_final. */
 void stv_dead(struct stv_obj *obj);
 /* Frees everything that no lease holds.  Takes *obj. */
 void stv_deleteobj(struct stv_obj **obj);
