@@ -7,8 +7,6 @@
 
 #include "base/mem.h"
 
-enum { TABLE_BUCKETS_MIN = 1024 };
-
 #ifdef CACHE_TSAN
 const char cache__grace = 0;
 #endif
@@ -37,18 +35,13 @@ enum rc cache_new(const struct cache_conf *conf, struct cache **out)
         int err = pthread_mutex_init(&cache->stripes[i].lock, NULL);
         CHECK(err == 0);
         cache->stripes[i].rng.state = conf->seed + i;
+        table__init(&cache->stripes[i]);
     }
     expiry__init(&cache->expiry);
     struct digest nowhere = {{0}};
     head__init(&cache->nowhere, cache, &nowhere);
     cache->nowhere.refs = 1;
-    cache->table = cds_lfht_new(TABLE_BUCKETS_MIN, TABLE_BUCKETS_MIN, 0,
-                                CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
     *out = cache;
-    if (cache->table == NULL) {
-        cache_free(out);
-        return RC_LIMIT;
-    }
     return RC_OK;
 }
 
@@ -76,36 +69,20 @@ static void forget_cores(struct cache *cache, struct objhead *head)
     }
 }
 
-/* Nobody is left but the thread of call_rcu, which reaps heads.  So they are first pinned, all, and
- * let go one by one after the walk: this thread may be none that can walk beside it. */
-static void free_table(struct cache *cache)
+static void empty_table(struct cache *cache)
 {
     cache__barrier();
-    size_t n = 0;
-    struct objhead **heads = xcalloc(atomic_load(&cache->heads) + 1, sizeof(struct objhead *));
-    struct cds_lfht_iter iter;
-    struct cds_lfht_node *node;
-    cds_lfht_for_each(cache->table, &iter, node)
-    {
-        CHECK(n < atomic_load(&cache->heads));
-        heads[n] = CONTAINER_OF(node, struct objhead, node);
-        struct stripe *stripe = head__stripe(heads[n]);
-        stripe__lock(stripe);
-        heads[n++]->refs++;
-        stripe__unlock(stripe);
+    for (unsigned i = 0; i < CACHE_STRIPES; i++) {
+        for (struct objhead *head = table__any(&cache->stripes[i]); head != NULL;
+             head = table__any(&cache->stripes[i])) {
+            /* With its last core the head goes; if one is still referenced, this is a bug. */
+            CHECK(head__cores(head) != NULL);
+            forget_cores(cache, head);
+        }
     }
-    for (size_t i = 0; i < n; i++) {
-        forget_cores(cache, heads[i]);
-        head__unref(heads[i]);
-    }
-    free(heads);
-    /* A callback for an array or a boc, then one that reaps the head, then one that frees it. */
+    /* Their callbacks, and those that the first ones cause. */
     cache__barrier();
     cache__barrier();
-    cache__barrier();
-    int err = cds_lfht_destroy(cache->table, NULL);
-    CHECK(err == 0);
-    cache->table = NULL;
 }
 
 void cache_free(struct cache **out)
@@ -113,15 +90,14 @@ void cache_free(struct cache **out)
     struct cache *cache = *out;
     *out = NULL;
     CHECK_OBJ(cache, CACHE_MAGIC);
-    if (cache->table != NULL) {
-        free_table(cache);
-    }
+    empty_table(cache);
     CHECK(atomic_load(&cache->heads) == 0);
     CHECK(atomic_load(&cache->cores) == 0);
     CHECK(cache->nowhere.refs == 1);
     tomb__free_all(cache);
     expiry__fini(&cache->expiry);
     for (unsigned i = 0; i < CACHE_STRIPES; i++) {
+        table__fini(&cache->stripes[i]);
         int err = pthread_mutex_destroy(&cache->stripes[i].lock);
         CHECK(err == 0);
     }
@@ -149,16 +125,13 @@ unsigned cache_purge(struct cache *cache, const struct digest *digest)
     CHECK_OBJ(cache, CACHE_MAGIC);
     struct objcore *left = NULL;
     struct stripe *stripe = cache__stripe(cache, digest);
-    NO_YIELD {
-        stripe__lock(stripe);
-        struct objhead *head = head__find(cache, digest);
-        if (head != NULL) {
-            left = empty_head(head);
-        }
-        tomb__add(cache, digest);
-        stripe__unlock(stripe);
-        READER_DONE();
+    stripe__lock(stripe);
+    struct objhead *head = table__find(stripe, digest);
+    if (head != NULL) {
+        left = empty_head(head);
     }
+    tomb__add(cache, digest);
+    stripe__unlock(stripe);
     unsigned killed = core__let_go(cache, left);
     count(&cache->purged, killed);
     return killed;

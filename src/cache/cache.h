@@ -32,7 +32,7 @@ struct cache_conf {
      * stv_revision_seen); borrowed.  NULL: each its own. */
     struct stevedore *revisions;
 };
-/* The caller owns *out.  RC_LIMIT. */
+/* The caller owns *out.  RC_OK. */
 MUST_USE enum rc cache_new(const struct cache_conf *conf, struct cache **out);
 /* After run_stop: no request, fetch or reference is left.  Objects stay in their stores. */
 void cache_free(struct cache **cache);
@@ -90,8 +90,7 @@ struct objcore *cache_private(struct cache *cache);
 struct objcore *obj_replaces(const struct objcore *busy);
 
 /* Kills every object of the digest and detaches its fetches; none of them is found by a lookup that
- * begins after this returns, in this worker or a later one.  Returns how many were killed.  On a
- * thread of a loop, or one registered with RCU. */
+ * begins after this returns, in this worker or a later one.  Returns how many were killed. */
 unsigned cache_purge(struct cache *cache, const struct digest *digest);
 
 /* ---- fetching ---- */

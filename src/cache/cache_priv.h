@@ -19,7 +19,7 @@
  * Locks, in this order, none held while something suspends or waits for a grace period:
  *   stripe   all heads whose digest falls on it: cores, epochs, who is busy, who is parked
  *   boc      who follows a body
- *   expiry   the heap
+ *   expiry   the heap (also under a stripe; not together with a boc's)
  * A thread never holds two stripes, so heads may share one freely; that makes a head 40 bytes
  * smaller, and since making and unmaking a head happen under the same lock, a head cannot die
  * between being found under it and being used. */
@@ -41,7 +41,7 @@
 #define BOC_MAGIC 0xa54ff53aU
 
 enum {
-    CACHE_STRIPES = 256,
+    CACHE_STRIPES = 1024,
     /* Variants of one digest; past it the oldest goes.  A Vary on something that every client
      * chooses freely would make each lookup walk all of them. */
     HEAD_CORES_MAX = 1000,
@@ -120,7 +120,7 @@ static_assert(offsetof(struct objcore, one.v) - offsetof(struct objcore, one) ==
 
 /* The first 64 bytes are what a lookup touches. */
 struct objhead {
-    struct cds_lfht_node node;
+    struct objhead *_Atomic next[2]; /* table.c */
     struct digest digest;
     const struct cores *_Atomic cores; /* NULL: none.  Written under the stripe */
     struct cache *cache;
@@ -128,16 +128,19 @@ struct objhead {
     uint32_t magic;
     /* All under the stripe: */
     uint32_t epoch;
-    uint32_t refs; /* its cores, wherever they are */
-    bool is_reaped;
+    uint32_t refs;      /* its cores, wherever they are */
     struct list busies; /* bocs that others may park behind, oldest first */
     struct rcu_head rcu;
 };
 static_assert(sizeof(struct objhead) <= 128, "memory beside body and headers is budgeted");
 
 struct tomb;
+struct head_index;
 struct stripe {
-    _Alignas(64) pthread_mutex_t lock;
+    _Alignas(64) struct head_index *_Atomic index;
+    pthread_mutex_t lock;
+    size_t heads;
+    bool is_growing;
     struct tomb *tombs;
     struct rng rng; /* tests with a seed promote whom it draws */
 };
@@ -157,7 +160,6 @@ struct cache {
     uint32_t magic;
     bool is_seeded;
     struct stevedore *revisions; /* NULL: each store gives its own */
-    struct cds_lfht *table;
     struct stripe stripes[CACHE_STRIPES];
     struct expiry expiry;
     struct objhead nowhere; /* of cores that nobody may find */
@@ -186,12 +188,10 @@ static inline struct stripe *head__stripe(struct objhead *head)
 void stripe__lock(struct stripe *stripe);
 void stripe__unlock(struct stripe *stripe);
 
-/* NULL when there is none.  By an RCU reader; good until the fiber suspends. */
-struct objhead *head__find(struct cache *cache, const struct digest *digest);
-/* Found or made; by an RCU reader that holds the stripe; good until it is unlocked. */
+/* Found or made; under the stripe, good until it is unlocked. */
 struct objhead *head__get(struct cache *cache, const struct digest *digest);
 void head__init(struct objhead *head, struct cache *cache, const struct digest *digest);
-/* One reference less; the last one asks for the head to be reaped.  Without locks. */
+/* One reference less; with the last one the head goes.  Without locks. */
 void head__unref(struct objhead *head);
 /* A core that the caller owns, with one reference, and a reference to the head.  Under the stripe.
  */
@@ -217,6 +217,19 @@ MUST_USE struct objcore *head__take_out(struct objcore *oc);
 unsigned core__let_go(struct cache *cache, struct objcore *chain);
 /* Both: takes it out, lets it go.  False if somebody else did.  Without locks. */
 bool core__kill(struct objcore *oc);
+
+/* ---- table.c ---- */
+
+void table__init(struct stripe *stripe);
+void table__fini(struct stripe *stripe);
+/* NULL when there is none.  Under the stripe: exact.  By an RCU reader: one that was added or
+ * removed meanwhile may be missed or found; good until the fiber suspends. */
+struct objhead *table__find(struct stripe *stripe, const struct digest *digest);
+/* Under the stripe.  After removal readers may stand on the head for a grace period. */
+void table__add(struct stripe *stripe, struct objhead *head);
+void table__remove(struct stripe *stripe, struct objhead *head);
+/* Some head, NULL if there is none. */
+struct objhead *table__any(struct stripe *stripe);
 
 /* ---- resurrect.c ---- */
 

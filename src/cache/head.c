@@ -14,9 +14,9 @@
  * reference of its own or gone on; so a reader that finds a core may simply add one, and the count
  * it adds to is never zero.
  *
- * A head goes when no core refers to it.  The last one asks for it to be reaped, a grace period
- * later, on the thread of call_rcu (it must be an RCU reader to take it from the table, and who
- * drops last references may be none); if the head is in use again by then, it stays. */
+ * A head goes when no core refers to it.  It leaves the table under the same lock under which heads
+ * are found for change, so nobody adds to one that is gone; a reader without locks may still stand
+ * on it, sees that it has no cores, and looks again under the lock. */
 #include "cache/cache_priv.h"
 
 #include <stdlib.h>
@@ -37,28 +37,13 @@ void stripe__unlock(struct stripe *stripe)
 
 struct stripe *cache__stripe(struct cache *cache, const struct digest *digest)
 {
-    /* The table uses the low bits of the first word, in whatever order; these are others. */
-    return &cache->stripes[digest->bytes[31] % CACHE_STRIPES];
+    /* The stripe's own table uses the first word; this is another. */
+    uint16_t word;
+    memcpy(&word, &digest->bytes[sizeof digest->bytes - sizeof word], sizeof word);
+    return &cache->stripes[word % CACHE_STRIPES];
 }
 
 /* ---- heads ---- */
-
-static int head_match(struct cds_lfht_node *node, const void *key)
-{
-    const struct objhead *head = CONTAINER_OF(node, struct objhead, node);
-    /* Pairs with the release in head__init, for the sake of ThreadSanitizer: it does not see that
-     * the table publishes nodes. */
-    (void)head__cores(head);
-    return digest_eq(&head->digest, key);
-}
-
-struct objhead *head__find(struct cache *cache, const struct digest *digest)
-{
-    struct cds_lfht_iter iter;
-    cds_lfht_lookup(cache->table, digest_word(digest), head_match, digest, &iter);
-    struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
-    return node == NULL ? NULL : CONTAINER_OF(node, struct objhead, node);
-}
 
 void head__init(struct objhead *head, struct cache *cache, const struct digest *digest)
 {
@@ -66,17 +51,17 @@ void head__init(struct objhead *head, struct cache *cache, const struct digest *
     head->cache = cache;
     head->digest = *digest;
     list_init(&head->busies);
-    cds_lfht_node_init(&head->node);
     atomic_store_explicit(&head->cores, NULL, memory_order_release);
 }
 
 struct objhead *head__get(struct cache *cache, const struct digest *digest)
 {
-    struct objhead *head = head__find(cache, digest);
+    struct stripe *stripe = cache__stripe(cache, digest);
+    struct objhead *head = table__find(stripe, digest);
     if (head == NULL) {
         head = xcalloc(1, sizeof *head);
         head__init(head, cache, digest);
-        cds_lfht_add(cache->table, digest_word(digest), &head->node);
+        table__add(stripe, head);
         count(&cache->heads, 1);
     }
     CHECK_OBJ(head, HEAD_MAGIC);
@@ -90,47 +75,28 @@ static void head_free(struct rcu_head *rcu)
     CHECK_OBJ(head, HEAD_MAGIC);
     head->magic = 0;
     free(head);
-}
-
-static void head_reap(struct rcu_head *rcu)
-{
-    AFTER_READERS();
-    struct objhead *head = CONTAINER_OF(rcu, struct objhead, rcu);
-    struct cache *cache = head->cache;
-    struct stripe *stripe = head__stripe(head);
-    stripe__lock(stripe);
-    CHECK_OBJ(head, HEAD_MAGIC);
-    CHECK(head->is_reaped);
-    bool is_unused = head->refs == 0;
-    if (is_unused) {
-        CHECK(head__cores(head) == NULL);
-        CHECK(list_is_empty(&head->busies));
-        int err = cds_lfht_del(cache->table, &head->node);
-        CHECK(err == 0);
-    } else {
-        head->is_reaped = false;
-    }
-    stripe__unlock(stripe);
-    if (is_unused) {
-        atomic_fetch_sub_explicit(&cache->heads, 1, memory_order_relaxed);
-        cache__defer(&head->rcu, head_free);
-    }
     READER_DONE();
 }
 
 void head__unref(struct objhead *head)
 {
+    struct cache *cache = head->cache;
     struct stripe *stripe = head__stripe(head);
     stripe__lock(stripe);
     CHECK_OBJ(head, HEAD_MAGIC);
     CHECK(head->refs > 0);
     head->refs--;
-    bool must_reap = head->refs == 0 && !head->is_reaped;
-    if (must_reap) {
-        head->is_reaped = true;
-        cache__defer(&head->rcu, head_reap);
+    bool is_last = head->refs == 0;
+    if (is_last) {
+        CHECK(head__cores(head) == NULL);
+        CHECK(list_is_empty(&head->busies));
+        table__remove(stripe, head);
     }
     stripe__unlock(stripe);
+    if (is_last) {
+        atomic_fetch_sub_explicit(&cache->heads, 1, memory_order_relaxed);
+        cache__defer(&head->rcu, head_free);
+    }
 }
 
 /* ---- cores ---- */

@@ -96,7 +96,7 @@ static bool look_fast(struct cache *cache, const struct lookup_req *req, struct 
     if (req->always_miss) {
         return false;
     }
-    const struct objhead *head = head__find(cache, &req->digest);
+    const struct objhead *head = table__find(cache__stripe(cache, &req->digest), &req->digest);
     if (head == NULL) {
         return false;
     }

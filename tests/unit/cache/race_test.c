@@ -292,12 +292,70 @@ static void heads_die_and_come_back(void **state)
     rig_run(&conf, churn);
 }
 
+/* ---- a table that grows ---- */
+
+enum { GROWN_KEYS = 12000 };
+
+struct growing {
+    struct rig *rig;
+    struct latch done;
+    _Atomic unsigned there; /* keys below it are */
+};
+
+/* Without locks a lookup may miss what was just added, but then it looks again. */
+static void find_all(void *arg)
+{
+    struct growing *g = arg;
+    struct rng rng = {.state = loop_index(loop_self())};
+    unsigned there;
+    do {
+        there = atomic_load(&g->there);
+        for (unsigned i = 0; i < 50; i++) {
+            unsigned key = i == 0 ? there - 1 : (unsigned)rng_below(&rng, there);
+            struct lookup found = rig_lookup(g->rig, key);
+            assert_int_equal(found.kind, LOOKUP_HIT);
+            rig_release(&found);
+        }
+        fiber_yield();
+    } while (there < GROWN_KEYS);
+    latch_down(&g->done);
+}
+
+static void grow(void *arg)
+{
+    struct rig *rig = arg;
+    struct growing g = {.rig = rig};
+    unsigned loops = run_loops(rig->run);
+    latch_init(&g.done, loops);
+    rig_put(rig, 0, "x");
+    atomic_store(&g.there, 1);
+    for (unsigned i = 0; i < loops; i++) {
+        rig_start(rig, i, find_all, &g);
+    }
+    for (unsigned key = 1; key < GROWN_KEYS; key++) {
+        rig_put(rig, key, "x");
+        atomic_store(&g.there, key + 1);
+        if (key % 64 == 0) {
+            fiber_yield();
+        }
+    }
+    latch_wait(&g.done);
+}
+
+static void everything_is_found_while_the_table_grows(void **state)
+{
+    (void)state;
+    const struct rig_conf conf = {.loops = 3};
+    rig_run(&conf, grow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_object_is_there_while_it_is_replaced),
         cmocka_unit_test(all_at_once_nothing_old_nothing_torn_nothing_left),
         cmocka_unit_test(heads_die_and_come_back),
+        cmocka_unit_test(everything_is_found_while_the_table_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
