@@ -4,5 +4,5 @@
 
 int main(int argc, char **argv)
 {
-    return mgt_main(argc, argv, worker_main);
+    return mgt_main(argc, argv, worker_main, worker_commands);
 }

@@ -243,19 +243,6 @@ const struct cli_cmd mgt__commands[] = {
     {NULL, 0, 0, NULL, 0, NULL, NULL},
 };
 
-/* The worker's, for help and manual only: they are forwarded as they are. */
-const struct cli_cmd mgt__worker_commands[] = {
-    {"backend.list", 0, 2, NULL, CLI_HAS_JSON, "backend.list [-j] [-p] [<backend_pattern>]",
-     "List backends."},
-    {"storage.list", 0, 0, NULL, CLI_HAS_JSON, "storage.list [-j]", "List storage devices."},
-    {"debug.listen_address", 0, 0, NULL, CLI_HIDDEN, "debug.listen_address",
-     "Report the actual listen addresses."},
-    {"debug.panic.worker", 0, 0, NULL, CLI_HIDDEN, "debug.panic.worker", "Panic the worker."},
-    {"debug.xid", 0, 2, NULL, CLI_HIDDEN, "debug.xid [<xid> [<chunk>]]",
-     "Show or set the next transaction id."},
-    {NULL, 0, 0, NULL, 0, NULL, NULL},
-};
-
 static int by_name(const void *a, const void *b)
 {
     const struct cli_cmd *const *left = a;
@@ -276,18 +263,27 @@ static void help_json(struct cli *cli, const struct cli_cmd *cmd, bool is_first)
     cli_printf(cli, "    \"json\": %s\n  }", (cmd->flags & CLI_HAS_JSON) != 0 ? "true" : "false");
 }
 
-static void help_all(struct cli *cli, bool with_worker)
+/* The manager's own, and the worker's that the manager does not have. */
+static size_t collect(const struct mgt *mgt, const struct cli_cmd **all, size_t cap)
 {
-    const struct cli_cmd *all[ARRAY_SIZE(mgt__commands) + ARRAY_SIZE(mgt__worker_commands)];
     size_t count = 0;
     for (const struct cli_cmd *cmd = mgt__commands; cmd->name != NULL; cmd++) {
         all[count++] = cmd;
     }
-    for (const struct cli_cmd *cmd = mgt__worker_commands; with_worker && cmd->name != NULL;
-         cmd++) {
-        all[count++] = cmd;
+    for (const struct cli_cmd *cmd = mgt->worker_commands; cmd->name != NULL; cmd++) {
+        if (mgt->child.pid > 0 && cli_find(mgt__commands, str_of(cmd->name)) == NULL) {
+            CHECK(count < cap);
+            all[count++] = cmd;
+        }
     }
     qsort(all, count, sizeof all[0], by_name);
+    return count;
+}
+
+static void help_all(struct cli *cli, const struct mgt *mgt)
+{
+    const struct cli_cmd *all[128];
+    size_t count = collect(mgt, all, ARRAY_SIZE(all));
     if (cli->json) {
         cli_json_open(cli);
     }
@@ -305,13 +301,14 @@ static void help_all(struct cli *cli, bool with_worker)
 
 static void cmd_help(struct cli *cli, void *ctx)
 {
+    const struct mgt *mgt = mgt_of(ctx);
     if (cli->req->argc == 1) {
-        help_all(cli, mgt_of(ctx)->child.pid > 0);
+        help_all(cli, mgt);
         return;
     }
     const struct cli_cmd *cmd = cli_find(mgt__commands, cli->req->argv[1]);
     if (cmd == NULL) {
-        cmd = cli_find(mgt__worker_commands, cli->req->argv[1]);
+        cmd = cli_find(mgt->worker_commands, cli->req->argv[1]);
     }
     if (cmd == NULL) {
         cli_fail(cli, CLI_UNKNOWN, "Unknown request.\nType 'help' for more info.\n");

@@ -121,13 +121,16 @@ static void params_page(struct cli_text *out)
 static void commands(struct cli_text *out, const struct cli_cmd *table)
 {
     for (const struct cli_cmd *cmd = table; cmd->name != NULL; cmd++) {
+        if (table != mgt__commands && cli_find(mgt__commands, str_of(cmd->name)) != NULL) {
+            continue; /* what the manager asks the worker itself */
+        }
         cli_text_printf(out, ".TP\n.B ");
         put_text(out, cmd->syntax);
         put_text(out, cmd->help);
     }
 }
 
-static void cli_page(struct cli_text *out)
+static void cli_page(struct cli_text *out, const struct cli_cmd *of_worker)
 {
     put_head(out, "objmapper-cli", "command line interface of objmapperd");
     cli_text_printf(out, ".SH DESCRIPTION\n");
@@ -149,16 +152,16 @@ static void cli_page(struct cli_text *out)
     cli_text_printf(out, ".SH COMMANDS OF THE MANAGER\n");
     commands(out, mgt__commands);
     cli_text_printf(out, ".SH COMMANDS OF THE WORKER\nThere while it runs.\n");
-    commands(out, mgt__worker_commands);
+    commands(out, of_worker);
     cli_text_printf(out, ".SH SEE ALSO\n.BR objmapperd (1),\n.BR objmapper-params (7)\n");
 }
 
-enum rc dump_page(const char *what, struct cli_text *out)
+enum rc dump_page(const char *what, const struct cli_cmd *of_worker, struct cli_text *out)
 {
     if (strcmp(what, "parameter") == 0) {
         params_page(out);
     } else if (strcmp(what, "cli") == 0) {
-        cli_page(out);
+        cli_page(out, of_worker);
     } else {
         return RC_NOT_FOUND;
     }

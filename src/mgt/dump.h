@@ -8,6 +8,6 @@
 
 /* "parameter": objmapper-params(7); "cli": the list of commands in objmapper-cli(7); as roff.
  * RC_NOT_FOUND. */
-MUST_USE enum rc dump_page(const char *what, struct cli_text *out);
+MUST_USE enum rc dump_page(const char *what, const struct cli_cmd *of_worker, struct cli_text *out);
 
 #endif

@@ -400,11 +400,13 @@ static void *shared_pages(size_t bytes)
     return pages;
 }
 
-static struct mgt *mgt_make(const struct mgt_args *args, worker_main_fn *worker)
+static struct mgt *mgt_make(const struct mgt_args *args, worker_main_fn *worker,
+                            const struct cli_cmd *commands)
 {
     struct mgt *mgt = xcalloc(1, sizeof *mgt);
     mgt->args = args;
     mgt->worker = worker;
+    mgt->worker_commands = commands;
     mgt->begun_ns = clock_mono_ns();
     mgt->signal_fd = -1;
     mgt->dir.fd = -1;
@@ -483,7 +485,7 @@ static int run_manager(struct mgt *mgt)
     return status;
 }
 
-int mgt_main(int argc, char **argv, worker_main_fn *worker)
+int mgt_main(int argc, char **argv, worker_main_fn *worker, const struct cli_cmd *commands)
 {
     static struct mgt_args args;
     struct cli_text text = {0};
@@ -501,13 +503,13 @@ int mgt_main(int argc, char **argv, worker_main_fn *worker)
         cli_text_printf(&text, "objmapperd (objmapper %s)\n", OBJM_VERSION);
         break;
     case ARGS_DUMP:
-        if (dump_page(args.dump, &text) != RC_OK) {
+        if (dump_page(args.dump, commands, &text) != RC_OK) {
             (void)fprintf(stderr, "Error: -x %s: there is no such page\n", args.dump);
             status = EXIT_USAGE;
         }
         break;
     case ARGS_RUN: {
-        struct mgt *mgt = mgt_make(&args, worker);
+        struct mgt *mgt = mgt_make(&args, worker, commands);
         status = run_manager(mgt);
         mgt_unmake(mgt);
         break;

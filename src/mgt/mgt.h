@@ -6,9 +6,9 @@
 
 #include "mgt/worker.h"
 
-/* main() of a daemon with this worker.  Returns the exit status: 0; 2 when it could not start
- * (stderr says why); else 0x20, 0x40 and 0x80 as a worker ended with an error, by a signal, or with
- * a core file. */
-int mgt_main(int argc, char **argv, worker_main_fn *worker);
+/* main() of a daemon with this worker, which answers these commands.  Returns the exit status: 0; 2
+ * when it could not start (stderr says why); else 0x20, 0x40 and 0x80 as a worker ended with an
+ * error, by a signal, or with a core file. */
+int mgt_main(int argc, char **argv, worker_main_fn *worker, const struct cli_cmd *commands);
 
 #endif

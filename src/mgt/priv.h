@@ -230,8 +230,6 @@ struct mgt_call {
     struct mgt_conn *conn; /* NULL: from a file */
 };
 extern const struct cli_cmd mgt__commands[];
-/* The worker's, for help and manual. */
-extern const struct cli_cmd mgt__worker_commands[];
 /* Runs one request of an authenticated peer. */
 void mgt__cli_run(struct mgt_call *call, const struct cli_request *req, struct cli_text *text,
                   unsigned *status);
@@ -260,6 +258,7 @@ MUST_USE enum rc mgt__params_protect(struct mgt_params *params, struct str names
 struct mgt {
     const struct mgt_args *args;
     worker_main_fn *worker;
+    const struct cli_cmd *worker_commands;
     struct mgt_poll poll;
     struct mgt_params params;
     struct mgt_listens listens;

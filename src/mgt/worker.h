@@ -15,6 +15,7 @@
 #include <assert.h>
 
 #include "base/param.h"
+#include "mgt/cli_proto.h"
 #include "store/store.h"
 #include "store/vault.h"
 
@@ -79,5 +80,9 @@ struct worker_conf {
  * process: 0 for an orderly end. */
 typedef int worker_main_fn(struct worker_conf *conf);
 worker_main_fn worker_main;
+
+/* What the worker answers, for cli_serve; the manager reads it for its help and manual.  Ends with
+ * a row without a name. */
+extern const struct cli_cmd worker_commands[];
 
 #endif

@@ -113,19 +113,21 @@ static void cmd_who(struct cli *cli, void *ctx)
                conf->loops);
 }
 
-static const struct cli_cmd table[] = {
-    {"start", 0, 0, cmd_ok, 0, NULL, NULL},
-    {"ping", 0, 1, cmd_ping, 0, NULL, NULL},
-    {"backend.list", 0, 2, cmd_backends, CLI_HAS_JSON, NULL, NULL},
-    {"storage.list", 0, 0, cmd_storage, 0, NULL, NULL},
-    {"debug.listen_address", 0, 0, cmd_listen, 0, NULL, NULL},
-    {"debug.xid", 0, 2, cmd_ok, 0, NULL, NULL},
-    {"debug.panic.worker", 0, 0, cmd_panic, 0, NULL, NULL},
-    {"stub.exit", 1, 1, cmd_exit, 0, NULL, NULL},
-    {"stub.hang", 0, 0, cmd_hang, 0, NULL, NULL},
-    {"stub.echo", 0, 60, cmd_echo, 0, NULL, NULL},
-    {"stub.say", 1, 1, cmd_say, 0, NULL, NULL},
-    {"stub.who", 0, 0, cmd_who, 0, NULL, NULL},
+const struct cli_cmd worker_commands[] = {
+    {"start", 0, 0, cmd_ok, 0, "start", "Begin."},
+    {"ping", 0, 1, cmd_ping, 0, "ping [<timestamp>]", "Answer."},
+    {"backend.list", 0, 2, cmd_backends, CLI_HAS_JSON, "backend.list [-j] [-p] [<backend_pattern>]",
+     "Show the argument of -b."},
+    {"storage.list", 0, 0, cmd_storage, 0, "storage.list", "Show the names of -s."},
+    {"debug.listen_address", 0, 0, cmd_listen, CLI_HIDDEN, "debug.listen_address",
+     "Show the addresses of -a."},
+    {"debug.xid", 0, 2, cmd_ok, CLI_HIDDEN, "debug.xid [<xid> [<chunk>]]", "Do nothing."},
+    {"debug.panic.worker", 0, 0, cmd_panic, CLI_HIDDEN, "debug.panic.worker", "Panic."},
+    {"stub.exit", 1, 1, cmd_exit, 0, "stub.exit <status>", "Exit."},
+    {"stub.hang", 0, 0, cmd_hang, 0, "stub.hang", "Answer nothing any more."},
+    {"stub.echo", 0, 60, cmd_echo, 0, "stub.echo <word>...", "Show what arrived."},
+    {"stub.say", 1, 1, cmd_say, 0, "stub.say <text>", "Write to stderr."},
+    {"stub.who", 0, 0, cmd_who, 0, "stub.who", "Show ids."},
     {NULL, 0, 0, NULL, 0, NULL, NULL},
 };
 
@@ -151,7 +153,7 @@ int worker_main(struct worker_conf *conf)
     CHECK(rc == RC_OK);
     rc = vsl_new(set, param(conf->params, vsl_space), conf->params, vsc_of(counters), &stub.log);
     CHECK(rc == RC_OK);
-    rc = cli_serve(conf->cli_fd, table, traffic, &stub);
+    rc = cli_serve(conf->cli_fd, worker_commands, traffic, &stub);
     vsl_free(&stub.log);
     vsm_seg_free(&counters);
     vsm_set_free(&set, VSM_KEEP);

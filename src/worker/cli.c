@@ -164,7 +164,7 @@ static void cmd_purge(struct cli *cli, void *ctx)
     cli_printf(cli, "%u objects purged", purge.killed);
 }
 
-const struct cli_cmd worker__commands[] = {
+const struct cli_cmd worker_commands[] = {
     {"ping", 0, 1, cmd_ping, 0, "ping [<timestamp>]", "Keep the connection alive."},
     {"start", 0, 0, cmd_start, CLI_HIDDEN, "start", "Begin to accept."},
     {"backend.list", 0, 2, cmd_backend_list, CLI_HAS_JSON,

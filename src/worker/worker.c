@@ -289,7 +289,7 @@ int worker_main(struct worker_conf *conf)
         (void)fprintf(stderr, "The worker could not be set up: %s\n", rc_text(rc));
         return 1;
     }
-    rc = cli_serve(conf->cli_fd, worker__commands, worker__log_cli, &w);
+    rc = cli_serve(conf->cli_fd, worker_commands, worker__log_cli, &w);
     close_all(&w);
     return rc == RC_OK ? 0 : 1;
 }

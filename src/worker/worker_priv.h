@@ -37,8 +37,6 @@ struct worker {
     uint64_t stats_ns; /* when the gauges were last set */
 };
 
-/* ---- commands (cli.c) ---- */
-extern const struct cli_cmd worker__commands[];
 void worker__log_cli(void *ctx, const char *direction, struct str text);
 
 /* Brings the loops up; RC_OK, or why not. */

@@ -112,6 +112,14 @@ class Framing(unittest.TestCase):
         self.ask("-param.show default_ttl")
         self.assertEqual(self.ask("help param.set"), "param.set [-j] <param> <value>\nSet a parameter.")
         self.ask("help frobnicate", 101)
+        # The worker's are there while it runs, and none twice.
+        self.assertEqual(self.ask("help stub.exit"), "stub.exit <status>\nExit.")
+        names = [x.split()[0] for x in self.ask("help").splitlines()]
+        self.assertIn("stub.echo", names)
+        self.assertNotIn("debug.xid", names)
+        self.assertEqual(names, sorted(set(names)))
+        self.ask("stop")
+        self.assertNotIn("stub.echo", self.ask("help"))
 
     def test_forwarded_words_arrive_as_they_were(self):
         self.assertEqual(self.ask(r'stub.echo "a b" "\"\\\n\t" \x01\377 "" "<<" x -j'),
