@@ -124,6 +124,7 @@ static struct sock_limit write_limit(void)
 static YIELDS enum rc send_chunk(struct fetch *f, void *bytes, size_t len)
 {
     char head[H1_CHUNK_HEAD_MAX];
+    char tail[] = {'\r', '\n'};
     struct iovec iov[3];
     unsigned n = 0;
     bool chunked = !f->req->is_body_length_known;
@@ -132,7 +133,7 @@ static YIELDS enum rc send_chunk(struct fetch *f, void *bytes, size_t len)
     }
     iov[n++] = (struct iovec){bytes, len};
     if (chunked) {
-        iov[n++] = (struct iovec){(char[]){'\r', '\n'}, 2};
+        iov[n++] = (struct iovec){tail, sizeof tail};
     }
     f->bytes.req_body += len;
     return sock_writev(bconn_sock(f->conn), iov, n, write_limit(), false, NULL);
@@ -152,6 +153,7 @@ static YIELDS enum rc send_body(struct fetch *f)
         if (rc == RC_OK) {
             rc = send_chunk(f, f->buf, got);
         } else {
+            f->lost_body = true;
             vslb_str(&f->log, SLT_FetchError, STR("req.body read error"));
         }
         if (rc != RC_OK) {
@@ -306,7 +308,8 @@ static YIELDS enum rc exchange(struct fetch *f)
     f->fill = 0;
     f->got_bytes = false;
     enum rc rc = send_request(f);
-    if (rc == RC_CANCELLED || rc == RC_LIMIT) {
+    /* A backend that waits for the rest of the client's body answers nothing. */
+    if (rc == RC_CANCELLED || rc == RC_LIMIT || f->lost_body) {
         return rc;
     }
     stamp(f, STR("Bereq"));

@@ -128,7 +128,7 @@ void sess__close(struct sess **session, enum sess_end why)
     vslb_printf(&log, SLT_SessClose, "%.*s %.3f", STR_ARG(ends[why].name), (double)age_ns / 1e9);
     vslb_str(&log, SLT_End, STR(""));
     struct vsc_main *main = engine_counters(engine);
-    main->sess_closed++;
+    main->sess_closed += ends[why].is_err ? 0 : 1;
     main->sess_closed_err += ends[why].is_err ? 1 : 0;
     ++*(uint64_t *)(void *)((char *)main + ends[why].counter);
     list_remove(&sess->link);
