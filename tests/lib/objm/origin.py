@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# SPDX-FileCopyrightText: the objmapper authors
+"""An origin server whose bodies can be checked (bodies.py), one thread a connection.
+
+Flags of a path: chunked | eof (how the body's end is told), max-age=N | private | cc=WORD (Cache-Control), delay=MS
+(before the head), stall=MS (in mid-body), cut (close in mid-body), trickle=BYTES (that many at a time, 1 ms apart), close.
+Each response says its X-Version; bump() makes the next version of a path.
+"""
+import collections
+import socket
+import threading
+import time
+
+from . import bodies
+
+
+class Origin:
+    def __init__(self, host="127.0.0.1"):
+        self.listener = socket.create_server((host, 0), backlog=1024)
+        self.host, self.port = self.listener.getsockname()
+        self.lock = threading.Lock()
+        self.versions = collections.Counter()
+        self.history = collections.defaultdict(list)
+        self.requests = collections.Counter()
+        self.total = 0
+        self.open = set()
+        self.gate = threading.Event()
+        self.gate.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def refuse(self):
+        """Nobody listens from now on, and what is open is closed."""
+        self.close()
+
+    def reopen(self):
+        self.listener = socket.create_server((self.host, self.port), backlog=1024)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    # ---- versions ----
+
+    def version(self, path):
+        with self.lock:
+            return self.versions[path]
+
+    def bump(self, path):
+        """The path has a new content from now on; returns its version."""
+        with self.lock:
+            self.versions[path] += 1
+            self.history[path].append((time.monotonic(), self.versions[path]))
+            return self.versions[path]
+
+    def version_at(self, path, when):
+        """The version that was current at a moment of time.monotonic()."""
+        with self.lock:
+            return max((v for t, v in self.history[path] if t <= when), default=0)
+
+    def fetched(self, path):
+        with self.lock:
+            return self.requests[path]
+
+    def close(self):
+        try:
+            # Closing alone leaves the port open as long as accept() waits in another thread.
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        with self.lock:
+            conns = list(self.open)
+        for conn in conns:
+            try:
+                conn.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    # ---- serving ----
+
+    def _accept(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+
+    def _serve(self, conn):
+        with self.lock:
+            self.open.add(conn)
+        try:
+            reader = conn.makefile("rb")
+            while self._one(conn, reader):
+                pass
+        except (OSError, ValueError):
+            pass        # gone, or not HTTP: a cache's fault only if a client notices
+        finally:
+            with self.lock:
+                self.open.discard(conn)
+            conn.close()
+
+    def _one(self, conn, reader):
+        line = reader.readline(65536)
+        if not line:
+            return False
+        method, target, _ = line.decode("latin-1").split(" ", 2)
+        length, chunked = 0, False
+        while True:
+            field = reader.readline(65536).strip().lower()
+            if not field:
+                break
+            if field.startswith(b"content-length:"):
+                length = int(field.split(b":")[1])
+            chunked |= field.replace(b" ", b"") == b"transfer-encoding:chunked"
+        if chunked:
+            while (size := int(reader.readline(), 16)) > 0:
+                reader.read(size + 2)
+            reader.readline()
+        elif length:
+            reader.read(length)
+        return self._answer(conn, method, target)
+
+    def _answer(self, conn, method, target):
+        with self.lock:
+            self.requests[target] += 1
+            self.total += 1
+        parsed = bodies.parse(target)
+        if parsed is None:
+            conn.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return True
+        _, flags = parsed
+        self.gate.wait()
+        if "delay" in flags:
+            time.sleep(int(flags["delay"]) / 1000)
+        version = self.version(target)
+        body = bodies.body(target, version)
+        chunked = "chunked" in flags
+        head = [f"HTTP/1.1 200 OK\r\nX-Version: {version}\r\n"]
+        if "max-age" in flags:
+            head.append(f"Cache-Control: max-age={flags['max-age']}\r\n")
+        if "private" in flags:
+            head.append("Cache-Control: private\r\n")
+        if chunked:
+            head.append("Transfer-Encoding: chunked\r\n")
+        elif "eof" not in flags:
+            head.append(f"Content-Length: {len(body)}\r\n")
+        ends = "eof" in flags or "close" in flags
+        if ends:
+            head.append("Connection: close\r\n")
+        head.append("\r\n")
+        conn.sendall("".join(head).encode())
+        if method == "HEAD":
+            return not ends
+        step = int(flags.get("trickle") or 0) or (65536 if chunked else max(len(body), 1))
+        half = len(body) // 2
+        if "stall" in flags or "cut" in flags:
+            self._send(conn, body[:half], step, chunked, flags)
+            if "cut" in flags:
+                return False
+            time.sleep(int(flags["stall"]) / 1000)
+            self._send(conn, body[half:], step, chunked, flags)
+        else:
+            self._send(conn, body, step, chunked, flags)
+        if chunked:
+            conn.sendall(b"0\r\n\r\n")
+        return not ends
+
+    @staticmethod
+    def _send(conn, part, step, chunked, flags):
+        for i in range(0, len(part), step):
+            piece = part[i:i + step]
+            conn.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+            if "trickle" in flags:
+                time.sleep(0.001)
