@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 
 from origin import body_of
 from servers import BenchError
@@ -93,12 +94,22 @@ def wrk(server, workload, script, seconds, core, threads=1):
     raise BenchError(f"wrk failed: {p.stdout[-500:]}")
 
 
+def hits_at_last(server, before, requests):
+    """Counters may be published a moment after the last answer, on a busy machine a long one."""
+    for _ in range(20):
+        after = server.hits()
+        if before is None or after is None or after - before >= requests:
+            break
+        time.sleep(0.05)
+    return after
+
+
 def measure(server, workload, script, seconds, core, origin, threads=1):
     """One round.  Returns wrk's figures with `cpu_us` a request and `cpu_s_gib`, or raises BenchError."""
     fetched, hits, cpu = origin.requests, server.hits(), server.cpu()
     r = wrk(server, workload, script, seconds, core, threads)
     spent = server.cpu() - cpu
-    after = server.hits()
+    after = hits_at_last(server, hits, r["requests"])
     workload.check_body(server)
     why = None
     if r["errors"]:
