@@ -88,6 +88,32 @@ static void objects_expire_in_the_order_of_their_ends(void **state)
     run(in_order);
 }
 
+/* Taking one out puts the last one in its place, from another branch of the heap. */
+static void out_of_the_middle(void *arg)
+{
+    struct rig *rig = arg;
+    static const uint64_t lives_s[] = {1, 20, 2, 30, 21, 8, 4, 40, 41, 42, 43, 9, 11, 7};
+    for (unsigned i = 0; i < ARRAY_SIZE(lives_s); i++) {
+        put_for(rig, i, lives_s[i] * NS_PER_S);
+    }
+    struct digest key = rig_key(7);
+    assert_int_equal(cache_purge(rig->cache, &key), 1);
+    uint64_t start_ns = loop_mono_ns(loop_self());
+    static const uint64_t ends_s[] = {1, 2, 4, 7, 8, 9, 11, 20, 21, 30, 41, 42, 43};
+    for (unsigned i = 0; i < ARRAY_SIZE(ends_s); i++) {
+        assert_int_equal(cache_expire(rig->cache), start_ns + ends_s[i] * NS_PER_S);
+        loop_clock_advance(loop_self(),
+                           start_ns + ends_s[i] * NS_PER_S - loop_mono_ns(loop_self()));
+    }
+    assert_int_equal(cache_expire(rig->cache), NEVER);
+}
+
+static void the_order_survives_what_is_taken_out(void **state)
+{
+    (void)state;
+    run(out_of_the_middle);
+}
+
 static void in_portions(void *arg)
 {
     struct rig *rig = arg;
@@ -166,6 +192,31 @@ static void what_is_evicted_is_not_found(void **state)
 {
     (void)state;
     run(evicting);
+}
+
+static void grab_the_dying(void *arg, void *owner)
+{
+    struct rig *rig = arg;
+    assert_false(rig->stv.owner_ops->grab(owner));
+}
+
+static void evicting_too_late(void *arg)
+{
+    struct rig *rig = arg;
+    rig->stv.before_delete = grab_the_dying;
+    rig->stv.before_delete_arg = rig;
+    rig_put(rig, 1, "one");
+    struct digest key = rig_key(1);
+    assert_int_equal(cache_purge(rig->cache, &key), 1);
+    while (atomic_load(&rig->stv.objects) > 0) {
+        fiber_yield();
+    }
+}
+
+static void eviction_does_not_get_hold_of_what_is_being_freed(void **state)
+{
+    (void)state;
+    run(evicting_too_late);
 }
 
 static void evict_inside(void *arg)
@@ -265,9 +316,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_expire_in_the_order_of_their_ends),
+        cmocka_unit_test(the_order_survives_what_is_taken_out),
         cmocka_unit_test(expiry_does_not_hold_its_thread_for_long),
         cmocka_unit_test(what_expires_while_it_is_refreshed_is_no_trouble),
         cmocka_unit_test(what_is_evicted_is_not_found),
+        cmocka_unit_test(eviction_does_not_get_hold_of_what_is_being_freed),
         cmocka_unit_test(eviction_of_what_is_being_replaced),
         cmocka_unit_test(a_killed_object_is_not_found),
         cmocka_unit_test(heads_and_objects_go_while_the_cache_runs),

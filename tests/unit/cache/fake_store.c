@@ -134,7 +134,11 @@ enum rc stv_alloc(struct stv_obj *obj, uint64_t want, void **ptr, size_t *len)
     }
     CHECK(obj->seg_count < SEGS_MAX);
     size_t bytes = want < stv->alloc_bytes ? (size_t)want : stv->alloc_bytes;
+    if (stv->alloc_round > 0) {
+        bytes += stv->alloc_round - bytes % stv->alloc_round;
+    }
     struct stv_seg *seg = seg_new(stv, obj->body_len, bytes);
+    memset(seg->bytes, 0xee, bytes);
     lock(stv);
     obj->segs[obj->seg_count++] = seg;
     obj->has_interim = true;
@@ -269,8 +273,11 @@ void stv_deleteobj(struct stv_obj **obj)
 {
     struct stv_obj *gone = *obj;
     *obj = NULL;
-    stv_dead(gone);
     struct stevedore *stv = gone->stv;
+    if (stv->before_delete != NULL && gone->owner != NULL) {
+        stv->before_delete(stv->before_delete_arg, gone->owner);
+    }
+    stv_dead(gone);
     lock(stv);
     obj_free(gone);
     unlock(stv);

@@ -14,9 +14,13 @@
 struct stevedore {
     pthread_mutex_t lock;
     const struct stv_owner_ops *owner_ops;
-    struct list objs;        /* lock: every object, oldest first */
-    size_t alloc_bytes;      /* what stv_alloc gives at most */
-    bool yields;             /* alloc and final suspend */
+    struct list objs;   /* lock: every object, oldest first */
+    size_t alloc_bytes; /* what stv_alloc gives at most */
+    size_t alloc_round; /* and to what it rounds up; 0: not */
+    bool yields;        /* alloc and final suspend */
+    /* At the beginning of stv_deleteobj. */
+    void (*before_delete)(void *arg, void *owner);
+    void *before_delete_arg;
     _Atomic int fail_newobj; /* how many of the next calls fail */
     _Atomic int fail_alloc;
     _Atomic int fail_final;

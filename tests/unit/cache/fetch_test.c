@@ -194,6 +194,7 @@ static void stream_to_many(struct rig *rig, bool fail, unsigned loops)
         body[i] = (char)rng_u64(&rng);
     }
     rig->stv.alloc_bytes = 1000;
+    rig->stv.alloc_round = 256; /* readers must not see the rest */
     rig->stv.yields = true;
     struct lookup found = rig_lookup(rig, 1);
     struct obj_times times = rig_times();
@@ -299,6 +300,46 @@ static void count_posts(void *arg)
     assert_true(atomic_load(&posts) - before <= STEPS + 2); /* and one of the latch */
     obj_release(&found.busy);
     latch_wait(&done);
+}
+
+static void read_one(void *arg)
+{
+    struct stream *s = arg;
+    struct stv_lease lease;
+    uint64_t deadline_ns = loop_mono_ns(loop_self()) + 60 * NS_PER_S;
+    assert_int_equal(obj_next(s->oc, 0, false, deadline_ns, &lease), RC_OK);
+    stv_rel(&lease);
+    latch_down(s->done);
+}
+
+static void count_none(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup found = rig_lookup(rig, 1);
+    struct obj_times times = rig_times();
+    assert_true(rig_ready(rig, found.busy, &times, 0));
+    struct latch done;
+    latch_init(&done, 1);
+    struct stream stream = {.oc = found.busy, .done = &done};
+    rig_start(rig, 1, read_one, &stream);
+    assert_int_equal(fiber_sleep(5 * NS_PER_MS), RC_OK);
+    rig_write(found.busy, "x", 1);
+    latch_wait(&done);
+    unsigned before = atomic_load(&posts);
+    for (unsigned i = 0; i < 20; i++) {
+        rig_write(found.busy, "x", 1);
+        assert_int_equal(fiber_sleep(NS_PER_MS), RC_OK);
+    }
+    assert_int_equal(obj_finish(found.busy), RC_OK);
+    assert_int_equal(atomic_load(&posts), before);
+    obj_release(&found.busy);
+}
+
+static void loops_where_nobody_waits_hear_nothing(void **state)
+{
+    (void)state;
+    const struct rig_conf conf = {.loops = 2};
+    rig_run(&conf, count_none);
 }
 
 static void a_step_of_progress_is_one_message_a_loop(void **state)
@@ -453,6 +494,7 @@ int main(void)
         cmocka_unit_test(readers_of_a_growing_body_get_exact_bytes),
         cmocka_unit_test(readers_of_a_failed_body_know),
         cmocka_unit_test(a_step_of_progress_is_one_message_a_loop),
+        cmocka_unit_test(loops_where_nobody_waits_hear_nothing),
         cmocka_unit_test(waiting_for_a_body_ends),
         cmocka_unit_test(bodies_end_where_they_end),
         cmocka_unit_test(what_cannot_be_kept_is_still_read_to_its_end),

@@ -76,6 +76,90 @@ static void a_purged_object_is_gone(void **state)
     run(whole);
 }
 
+static bool purge_and_match(void *arg, const struct objcore *oc)
+{
+    (void)oc;
+    struct rig *rig = arg;
+    (void)purge(rig);
+    return true;
+}
+
+/* A lookup has found it, and not taken its reference yet. */
+static void between(void *arg)
+{
+    struct rig *rig = arg;
+    rig_put(rig, 1, "one");
+    struct lookup_req req = rig_req(1);
+    req.match = purge_and_match;
+    req.match_arg = rig;
+    struct lookup found;
+    assert_int_equal(cache_lookup(rig->cache, &req, &found), RC_OK);
+    assert_int_equal(found.kind, LOOKUP_HIT);
+    size_t len;
+    enum rc rc;
+    char *body = rig_body(found.oc, &len, &rc);
+    assert_memory_equal(body, "one", 3);
+    free(body);
+    rig_release(&found);
+    assert_seen(rig, "M+:");
+}
+
+static void what_a_lookup_has_found_stays_until_it_has_it(void **state)
+{
+    (void)state;
+    run(between);
+}
+
+struct walk {
+    struct rig *rig;
+    unsigned seen;
+};
+
+/* At the first of three it purges them all; the walk over them goes on. */
+static bool purge_and_go_on(void *arg, const struct objcore *oc)
+{
+    struct walk *walk = arg;
+    if (walk->seen++ == 0) {
+        assert_int_equal(purge(walk->rig), 3);
+    }
+    assert_int_equal(obj_get(oc, OA_VARY).len, 1);
+    return false;
+}
+
+static bool never(void *arg, const struct objcore *oc)
+{
+    (void)arg;
+    (void)oc;
+    return false;
+}
+
+static void while_it_walks(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup_req req = rig_req(1);
+    struct lookup found;
+    req.match = never;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(cache_lookup(rig->cache, &req, &found), RC_OK);
+        char vary = (char)('a' + i);
+        assert_int_equal(obj_set(found.busy, OA_VARY, (struct str){&vary, 1}), RC_OK);
+        assert_int_equal(rig_fetch(rig, &found.busy, "x"), RC_OK);
+    }
+    struct walk walk = {.rig = rig};
+    req.match = purge_and_go_on;
+    req.match_arg = &walk;
+    assert_int_equal(cache_lookup(rig->cache, &req, &found), RC_OK);
+    assert_int_equal(walk.seen, 3);
+    assert_int_equal(found.kind, LOOKUP_MISS);
+    rig_release(&found);
+}
+
+static void what_a_lookup_walks_over_stays_until_it_is_through(void **state)
+{
+    (void)state;
+    run(while_it_walks);
+}
+
 /* ---- during a fetch ---- */
 
 struct asker {
@@ -316,6 +400,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_purged_object_is_gone),
+        cmocka_unit_test(what_a_lookup_has_found_stays_until_it_has_it),
+        cmocka_unit_test(what_a_lookup_walks_over_stays_until_it_is_through),
         cmocka_unit_test(a_fetch_from_before_answers_only_those_who_waited),
         cmocka_unit_test(a_fetch_from_before_is_not_found_later),
         cmocka_unit_test(a_body_that_streams_is_read_to_its_end),
