@@ -6,6 +6,14 @@
 
 #include "engine/engine.h"
 
+/* A name and its key (key.c). */
+struct known_key {
+    struct digest digest;
+    uint8_t host_len;
+    uint8_t url_len;
+    char text[158];
+};
+
 /* What the engine keeps for each loop; touched by that loop alone. */
 struct wrk {
     struct engine *engine;
@@ -19,6 +27,7 @@ struct wrk {
     uint32_t vxid_epoch;
     uint64_t date_s; /* the second that `date` shows */
     char date[32];
+    struct known_key keys[512];
 };
 
 struct engine {
@@ -141,6 +150,11 @@ MUST_USE enum rc deliver__dress(struct wrk *wrk, struct request *req, struct htt
 /* A response of our own; `cause` is the fetch's VXID for the page, or the request's.  Yields. */
 YIELDS MUST_USE enum rc synth__deliver(struct engine *engine, struct request *req, unsigned status,
                                        struct str reason, uint32_t cause_xid);
+
+/* ---- keys (key.c) ---- */
+
+/* The policy's key for this host and URL, perhaps remembered. */
+void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *digest);
 
 /* ---- Vary (vary.c) ---- */
 

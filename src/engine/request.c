@@ -272,7 +272,8 @@ static YIELDS enum rc answer(struct engine *engine, struct request *req)
     }
     struct digest digest;
     struct str host = http_get(req->http, HDR_HOST);
-    policy_builtin.hash(host.ptr == NULL ? req->server_addr : host, req->http->url, &digest);
+    key__make(engine__wrk(engine), host.ptr == NULL ? req->server_addr : host, req->http->url,
+              &digest);
     return lookup(engine, req, &digest);
 }
 

@@ -167,6 +167,9 @@ bool http_is_not_modified(const struct http *req, const struct http *resp, int64
         struct str etag = http_get(resp, HDR_ETAG);
         return etag.len > 0 && none_match_names(req, etag);
     }
+    if (!http_has(req, HDR_IF_MODIFIED_SINCE)) {
+        return false;
+    }
     int64_t since_s = 0;
     if (http_date_parse(http_get(req, HDR_IF_MODIFIED_SINCE), &since_s) != RC_OK ||
         since_s > now_real_s) {

@@ -50,6 +50,9 @@ struct vsl_buf {
     struct vsl *ring;
     const struct params *params;
     uint32_t *mem;
+    uint64_t now_ns;   /* the time that was last stamped, */
+    char now_text[32]; /* as text */
+    uint8_t now_len;
 };
 
 /* Makes an empty buffer in `mem` (borrowed until the last flush; aligned to 4; at least

@@ -219,6 +219,18 @@ static char *put_seconds(char *to, uint64_t ns)
     return to + 7;
 }
 
+/* The time of day: most stamps of a tick say the same, so the last one's text is kept. */
+static char *put_now(struct vsl_buf *buf, char *to, uint64_t now_ns)
+{
+    if (buf->now_ns != now_ns || buf->now_len == 0) {
+        char *end = put_seconds(buf->now_text, now_ns);
+        buf->now_len = (uint8_t)(end - buf->now_text);
+        buf->now_ns = now_ns;
+    }
+    memcpy(to, buf->now_text, sizeof buf->now_text);
+    return to + buf->now_len;
+}
+
 /* Real time may be set back while a request is at work. */
 static uint64_t since(uint64_t now_ns, uint64_t then_ns)
 {
@@ -238,7 +250,7 @@ void vslb_timestamp(struct vslb *b, struct str label, uint64_t now_ns, uint64_t 
     to += label.len;
     *to++ = ':';
     *to++ = ' ';
-    to = put_seconds(to, now_ns);
+    to = put_now(b->buf, to, now_ns);
     *to++ = ' ';
     to = put_seconds(to, since(now_ns, first_ns));
     *to++ = ' ';

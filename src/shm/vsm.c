@@ -250,7 +250,9 @@ static enum rc seg_map(struct vsm_seg *seg)
     } while (err == EINTR);
     void *ptr = MAP_FAILED;
     if (err == 0) {
-        ptr = mmap(NULL, seg->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        /* A page fault for every few log records would cost more than writing them. */
+        ptr =
+            mmap(NULL, seg->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
         err = ptr == MAP_FAILED ? errno : 0;
     }
     (void)close(fd);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* A remembered key is the key that would be made. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "engine/engine_priv.h"
+
+static void many_names_keep_their_own_keys(void **state)
+{
+    (void)state;
+    struct wrk *wrk = xcalloc(1, sizeof *wrk);
+    struct rng rng = {.state = 7};
+    for (unsigned i = 0; i < 20000; i++) {
+        char host[80];
+        char url[200];
+        /* Few names, so that places are found full, used again and overwritten; lengths on both
+         * sides of what a place can hold. */
+        unsigned n = (unsigned)rng_below(&rng, 2000);
+        int host_len = snprintf(host, sizeof host, "h%u.example", n % 7);
+        int url_len = snprintf(url, sizeof url, "/%0*u", (int)(n % 170) + 1, n);
+        struct str h = {host, (size_t)host_len};
+        struct str u = {url, (size_t)url_len};
+        struct digest want;
+        struct digest got;
+        engine_digest(h, u, &want);
+        key__make(wrk, h, u, &got);
+        assert_true(digest_eq(&want, &got));
+    }
+    free(wrk);
+}
+
+static void where_host_ends_matters(void **state)
+{
+    (void)state;
+    struct wrk *wrk = xcalloc(1, sizeof *wrk);
+    struct digest one;
+    struct digest two;
+    key__make(wrk, STR("ab"), STR("c"), &one);
+    key__make(wrk, STR("a"), STR("bc"), &two);
+    assert_false(digest_eq(&one, &two));
+    key__make(wrk, STR(""), STR("abc"), &two);
+    assert_false(digest_eq(&one, &two));
+    free(wrk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_names_keep_their_own_keys),
+        cmocka_unit_test(where_host_ends_matters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
