@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # SPDX-FileCopyrightText: the objmapper authors
 # lint.sh [FILE...]: format check, house rules, layering, and clang-tidy over the sources.
-# clang-tidy takes seconds a file, so a file that passed is not looked at again until it, a header or the
-# configuration changes (build/lint keeps the record).
+# clang-tidy takes seconds a file, so a file that passed is not looked at again until it, a header that it includes or
+# the configuration changes (build/lint keeps the record).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=build/asan record=build/lint
@@ -21,8 +21,10 @@ step() {
 }
 
 tidy_one() {
-    local file=$1 digest stamp
-    digest=$({ echo "$HEADERS"; cat "$file"; } | sha256sum | cut -c1-32)
+    local file=$1 deps digest stamp
+    deps=$(gcc -MM -MG -Isrc "$file" | tr -d '\\' | tr ' ' '\n' | grep -E '^(src|bench|tests)/')
+    # shellcheck disable=SC2086  # a list of files is what it is
+    digest=$(cat .clang-tidy $deps | sha256sum | cut -c1-32)
     stamp=$record/$(echo "$file" | tr / -)
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && return 0
     if clang-tidy --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option --warnings-as-errors='*' "$file" \
@@ -40,8 +42,7 @@ tidy_one() {
 tidy() {
     cmake --preset asan >/dev/null || return 1
     mkdir -p "$record"
-    HEADERS=$({ cat .clang-tidy; find src bench tests -name '*.h' -o -name '*.def' | sort | xargs cat; } | sha256sum)
-    export HEADERS record build
+    export record build
     export -f tidy_one
     local files=("$@")
     if [ ${#files[@]} = 0 ]; then
