@@ -7,20 +7,16 @@
 
 #include "base/mem.h"
 
-#ifdef CACHE_TSAN
-const char cache__grace = 0;
-#endif
-
 void cache__defer(struct rcu_head *rcu, void (*fn)(struct rcu_head *rcu))
 {
-    READER_DONE();
+    RCU_READER_DONE();
     call_rcu(rcu, fn);
 }
 
 void cache__barrier(void)
 {
     rcu_barrier();
-    AFTER_READERS();
+    RCU_AFTER_READERS();
 }
 
 enum rc cache_new(const struct cache_conf *conf, struct cache **out)

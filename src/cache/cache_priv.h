@@ -47,26 +47,6 @@ enum {
     HEAD_CORES_MAX = 1000,
 };
 
-/* ThreadSanitizer does not see grace periods: readers say when they are done, and what runs after
- * a grace period says that it comes after them. */
-#if defined(__SANITIZE_THREAD__)
-#define CACHE_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CACHE_TSAN 1
-#endif
-#endif
-#ifdef CACHE_TSAN
-void __tsan_acquire(void *addr);
-void __tsan_release(void *addr);
-extern const char cache__grace; /* stands for all grace periods */
-#define READER_DONE() __tsan_release((void *)(uintptr_t)&cache__grace)
-#define AFTER_READERS() __tsan_acquire((void *)(uintptr_t)&cache__grace)
-#else
-#define READER_DONE() (void)0
-#define AFTER_READERS() (void)0
-#endif
-
 /* ---- cores and heads ---- */
 
 /* Immutable.  An array of one lies inside its core: most heads need no other. */
@@ -168,7 +148,7 @@ struct cache {
         resurrected;
 };
 
-/* call_rcu.  fn begins with AFTER_READERS. */
+/* call_rcu.  fn begins with RCU_AFTER_READERS. */
 void cache__defer(struct rcu_head *rcu, void (*fn)(struct rcu_head *rcu));
 /* Waits until all that was deferred before has run. */
 void cache__barrier(void);

@@ -71,7 +71,7 @@ void boc__release(struct boc *boc)
 
 static void drop_core_ref(struct rcu_head *rcu)
 {
-    AFTER_READERS();
+    RCU_AFTER_READERS();
     boc__release(CONTAINER_OF(rcu, struct boc, rcu));
 }
 

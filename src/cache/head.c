@@ -70,12 +70,12 @@ struct objhead *head__get(struct cache *cache, const struct digest *digest)
 
 static void head_free(struct rcu_head *rcu)
 {
-    AFTER_READERS();
+    RCU_AFTER_READERS();
     struct objhead *head = CONTAINER_OF(rcu, struct objhead, rcu);
     CHECK_OBJ(head, HEAD_MAGIC);
     head->magic = 0;
     free(head);
-    READER_DONE();
+    RCU_READER_DONE();
 }
 
 void head__unref(struct objhead *head)
@@ -145,10 +145,10 @@ void core__ref(struct objcore *oc)
 
 static void drop_array_ref(struct rcu_head *rcu)
 {
-    AFTER_READERS();
+    RCU_AFTER_READERS();
     struct objcore *oc = CONTAINER_OF(rcu, struct objcore, rcu);
     obj_release(&oc);
-    READER_DONE();
+    RCU_READER_DONE();
 }
 
 /* ---- arrays ---- */
@@ -165,7 +165,7 @@ static struct cores *cores_new(size_t n)
 
 static void cores_free(struct rcu_head *rcu)
 {
-    AFTER_READERS();
+    RCU_AFTER_READERS();
     free(rcu);
 }
 

@@ -184,7 +184,6 @@ static struct waiter *look(struct cache *cache, const struct lookup_req *req, st
         waiter = look_locked(head__get(cache, &req->digest), req, out);
         stripe__unlock(stripe);
     }
-    READER_DONE();
     return waiter;
 }
 

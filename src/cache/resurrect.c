@@ -162,7 +162,7 @@ static bool on_found(void *arg, const struct stv_found *found)
     stripe__lock(stripe);
     struct objcore *oc = insert(finder, found, &left);
     stripe__unlock(stripe);
-    READER_DONE();
+    RCU_READER_DONE();
     /* The store may wait for its device now. */
     rcu_thread_offline();
     (void)core__let_go(cache, left);

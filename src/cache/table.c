@@ -79,13 +79,13 @@ static void put(struct head_index *index, struct objhead *head)
 
 static void index_free(struct rcu_head *rcu)
 {
-    AFTER_READERS();
+    RCU_AFTER_READERS();
     struct head_index *old = CONTAINER_OF(rcu, struct head_index, rcu);
     stripe__lock(old->stripe);
     old->stripe->is_growing = false;
     stripe__unlock(old->stripe);
     free(old);
-    READER_DONE();
+    RCU_READER_DONE();
 }
 
 static void grow(struct stripe *stripe, struct head_index *old)

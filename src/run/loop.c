@@ -31,6 +31,10 @@ enum { JITTER_ONE_IN = 4, SHUFFLE_AMONG = 8, STOP_POLL_MS = 50 };
 
 static _Thread_local struct loop *self;
 
+#ifdef RCU_TSAN
+const char rcu_grace = 0;
+#endif
+
 struct loop *loop_self(void)
 {
     return self;
@@ -245,6 +249,7 @@ static int sleep_ms(struct loop *loop)
 
 static void wait_for_work(struct loop *loop)
 {
+    RCU_READER_DONE();
     rcu_quiescent_state();
     int timeout_ms = has_work(loop) ? 0 : sleep_ms(loop);
     if (timeout_ms != 0) {

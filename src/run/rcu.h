@@ -13,4 +13,25 @@
 #include <urcu-qsbr.h>
 #include <urcu/rculfhash.h>
 
+/* ThreadSanitizer does not see grace periods.  So readers say when they are done (loops do, each
+ * tick), and a callback of call_rcu begins with saying that it comes after them. */
+#if defined(__SANITIZE_THREAD__)
+#define RCU_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RCU_TSAN 1
+#endif
+#endif
+#ifdef RCU_TSAN
+#include <stdint.h>
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+extern const char rcu_grace; /* stands for all grace periods */
+#define RCU_READER_DONE() __tsan_release((void *)(uintptr_t)&rcu_grace)
+#define RCU_AFTER_READERS() __tsan_acquire((void *)(uintptr_t)&rcu_grace)
+#else
+#define RCU_READER_DONE() (void)0
+#define RCU_AFTER_READERS() (void)0
+#endif
+
 #endif
