@@ -505,7 +505,7 @@ def silent_backend(daemon, origin):
 
 @case("-s", "malloc,16m")
 def full_store(daemon, _):
-    """More than the store holds, from several clients, with bodies larger than a quarter of it among them."""
+    """More than the store holds, from several clients, with bodies of a sixth of it among them: all fit that are in use at one time."""
     rng = random.Random(4)
     seeds = [rng.random() for _ in range(4)]
     faults = []
@@ -516,7 +516,7 @@ def full_store(daemon, _):
             with Client(daemon.address, timeout=30) as client:
                 for _ in range(150):
                     n = mine.randrange(200)
-                    path = bodies.path_of(f"f{n}", (n * 7919) % 900000 if n % 20 else 5000000)
+                    path = bodies.path_of(f"f{n}", (n * 7919) % 900000 if n % 20 else 2500000)
                     resp = client.get(path)
                     if resp.status != 503:
                         expect(path, resp)
