@@ -20,7 +20,7 @@
 
 /* liburcu gathers callbacks for 10 ms before it waits for a grace period, so what is evicted comes
  * back after some 10 to 30 ms.  Evicting more meanwhile would only empty the store. */
-#define TRIES_MAX 48
+#define TRIES_MAX 160 /* a third of a second: what a grace period may take on a busy machine */
 #define EVICT_EVERY 16
 #define CANDIDATES 8
 #define WALK_MAX 1024 /* nodes the hand passes at one go, under the lock */
