@@ -5,6 +5,7 @@
 
 Which lane is cheaper depends on size, transport, kernel and machine, so the thresholds lane_fd_min_* are parameters,
 and this is how their values are found: one daemon for each lane, the others switched off, rounds interleaved.
+A body that is too small to have a file of its own cannot take the fd lane; its figure there is that of a copying lane.
 """
 import argparse
 import json
@@ -42,7 +43,9 @@ def measure_unix(server, workload, seconds):
 
 def run_size(size, args, origin, folder):
     """Medians of CPU seconds a GiB: {transport: {lane: figure}}."""
-    workload = Workload(f"lane-{size}", size, 16 if size < MIB else 4)
+    workload = Workload(f"lane-{size}", size, 16 if size < MIB else 4 if size < 16 * MIB else 2)
+    # A round has to see each connection served more than once.
+    seconds = args.seconds if size < 16 * MIB else max(3, args.seconds)
     script, figures, servers = workload.lua(folder), {"tcp": {}, "unix": {}}, {}
     try:
         for lane, params in LANES.items():
@@ -55,11 +58,11 @@ def run_size(size, args, origin, folder):
             for lane, server in servers.items():
                 say(f"  {size_text(size)}: round {n + 1}, {lane}")
                 unix, server.unix_path = server.unix_path, None
-                r = measure(server, workload, script, args.seconds, args.load_core, origin)
+                r = measure(server, workload, script, seconds, args.load_core, origin)
                 figures["tcp"].setdefault(lane, []).append(r["cpu_s_gib"])
                 server.unix_path = unix
                 if unix:
-                    figures["unix"].setdefault(lane, []).append(measure_unix(server, workload, args.seconds))
+                    figures["unix"].setdefault(lane, []).append(measure_unix(server, workload, seconds))
     finally:
         for server in servers.values():
             server.stop()

@@ -139,7 +139,7 @@ def drain_over_unix(server, path, seconds, connections):
         connection, buf = server.connect(), bytearray(1 << 20)
         requests = received = 0
         while not stop.is_set():
-            connection.request("GET", path)
+            connection.request("GET", path, headers=server.host())
             answer = connection.getresponse()
             while n := answer.readinto(buf):
                 received += n

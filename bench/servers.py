@@ -143,8 +143,12 @@ class Server:
         """The server's own count of cache hits; None where it keeps none."""
         return None
 
+    def host(self):
+        """The same Host on every transport, as the load generator sends it: caches hash it."""
+        return {"Host": f"127.0.0.1:{self.port}"}
+
     def get(self, connection, path):
-        connection.request("GET", path)
+        connection.request("GET", path, headers=self.host())
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200:

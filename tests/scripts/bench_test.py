@@ -104,7 +104,7 @@ class OriginServer(unittest.TestCase):
         origin = Origin()
         self.addCleanup(origin.server_close)
         self.addCleanup(origin.shutdown)
-        server = types.SimpleNamespace(name="origin", port=origin.port, unix_path=None)
+        server = types.SimpleNamespace(name="origin", port=origin.port, unix_path=None, host=lambda: {"Host": "origin"})
         connection = Server.connect(server)
         for path in ("/1000/1", "/1000/2", "/70000/1"):
             self.assertEqual(Server.get(server, connection, path), body_of(path))
