@@ -66,16 +66,13 @@ def run_workload(spec, caches, args, origin, folder):
 
 
 def summarise(name, figure, budget, rows, notes):
-    """Medians, and ratios to the bare loop's cheapest way of the same round."""
-    floors = {}
-    for server, rounds in rows.items():
-        if server.startswith("limit-"):
-            for n, r in rounds.items():
-                floors[n] = min(floors.get(n, r[figure]), r[figure])
+    """Medians, and ratios to the same round of the bare loop's cheapest way (that of the lowest median)."""
+    ways = [rounds for server, rounds in rows.items() if server.startswith("limit-") and rounds]
+    cheapest = min(ways, key=lambda rounds: statistics.median(r[figure] for r in rounds.values()), default={})
     lines = []
     for server, rounds in rows.items():
         values = [r[figure] for r in rounds.values()]
-        ratios = [r[figure] / floors[n] for n, r in rounds.items() if floors.get(n)]
+        ratios = [r[figure] / cheapest[n][figure] for n, r in rounds.items() if n in cheapest]
         if not values:
             continue
         lines.append({"server": server, "figure": statistics.median(values), "least": min(values), "most": max(values),

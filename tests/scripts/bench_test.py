@@ -76,7 +76,8 @@ class Arithmetic(unittest.TestCase):
     def test_ratio_is_taken_within_a_round_to_the_cheapest_way(self):
         def row(v):
             return {"cpu_us": v, "rps": 1, "busy": 1, "p99_us": 1}
-        rows = {"limit-copy": {0: row(10), 1: row(20)}, "limit-splice": {0: row(20), 1: row(10)}, "x": {0: row(15), 1: row(15)}}
+        rows = {"limit-copy": {0: row(30), 1: row(30), 2: row(8)}, "limit-splice": {0: row(10), 1: row(20), 2: row(20)},
+                "x": {0: row(15), 1: row(30), 2: row(40)}}
         result = run.summarise("w", "cpu_us", 1.3, rows, [])
         self.assertEqual([s["ratio"] for s in result["servers"] if s["server"] == "x"], [1.5])
 
