@@ -26,6 +26,7 @@ enum rc cache_new(const struct cache_conf *conf, struct cache **out)
     cache->magic = CACHE_MAGIC;
     cache->is_seeded = conf->seed != 0;
     cache->revisions = conf->revisions;
+    cache->recovering = conf->recovering;
     atomic_store_explicit(&cache->resurrections_left, conf->resurrections, memory_order_relaxed);
     for (unsigned i = 0; i < CACHE_STRIPES; i++) {
         int err = pthread_mutex_init(&cache->stripes[i].lock, NULL);
@@ -128,6 +129,7 @@ unsigned cache_purge(struct cache *cache, const struct digest *digest)
     }
     tomb__add(cache, digest);
     stripe__unlock(stripe);
+    tomb__in_stores(cache, digest);
     unsigned killed = core__let_go(cache, left);
     count(&cache->purged, killed);
     return killed;

@@ -28,6 +28,9 @@ struct cache_conf {
     /* How many calls of cache_resurrect will come.  Until the last has returned, what is purged or
      * replaced is remembered, so that no older object of it is taken back. */
     unsigned resurrections;
+    /* With what (NULL-terminated; borrowed for the cache's life): told of each purge until then, so
+     * that what has not been taken back yet is dead for a later worker too.  NULL: none. */
+    struct stevedore *const *recovering;
     /* Where there are several stores: the one that gives the revisions of all (see
      * stv_revision_seen); borrowed.  NULL: each its own. */
     struct stevedore *revisions;

@@ -140,6 +140,7 @@ struct cache {
     uint32_t magic;
     bool is_seeded;
     struct stevedore *revisions; /* NULL: each store gives its own */
+    struct stevedore *const *recovering;
     struct stripe stripes[CACHE_STRIPES];
     struct expiry expiry;
     struct objhead nowhere; /* of cores that nobody may find */
@@ -195,6 +196,8 @@ MUST_USE struct objcore *head__rebuild(struct objhead *head, struct objcore *add
 MUST_USE struct objcore *head__take_out(struct objcore *oc);
 /* Phase 7 for a chain; returns how many.  Without locks. */
 unsigned core__let_go(struct cache *cache, struct objcore *chain);
+/* Likewise, for a chain that left a tomb (tomb__in_stores). */
+unsigned core__lose(struct cache *cache, struct objcore *chain);
 /* Both: takes it out, lets it go.  False if somebody else did.  Without locks. */
 bool core__kill(struct objcore *oc);
 
@@ -216,6 +219,12 @@ struct objhead *table__any(struct stripe *stripe);
 /* What is found of this digest from now on is too old.  Under the stripe. */
 void tomb__add(struct cache *cache, const struct digest *digest);
 void tomb__free_all(struct cache *cache);
+/* And no later worker finds it either.  Without locks; before the death of what may have replaced
+ * it, and before it is acknowledged. */
+void tomb__in_stores(struct cache *cache, const struct digest *digest);
+/* oc is live: what it replaces and was not found yet is found by no later worker.  Without locks.
+ */
+void tomb__replaced(const struct objcore *oc);
 /* Whether the stored objects a and b answer the same requests. */
 bool core__same_variant(const struct objcore *a, const struct objcore *b);
 

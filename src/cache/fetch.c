@@ -201,7 +201,7 @@ bool obj_ready(struct objcore *busy)
     }
     park__answer_all(boc, busy, &wakes);
     stripe__unlock(stripe);
-    (void)core__let_go(cache, left);
+    (void)core__lose(cache, left);
     park__wake(cache, &wakes);
     if (!is_current && head != &cache->nowhere) {
         count(&cache->stale_fetches, 1);
@@ -348,7 +348,10 @@ static bool settle(struct objcore *oc, struct boc *boc, enum rc rc)
     boc_advance(boc, BOC_FINISHED);
     stripe__unlock(stripe);
     count(&head->cache->stale_fetches, is_stale);
-    (void)core__let_go(head->cache, left);
+    if (is_alone) {
+        tomb__replaced(oc);
+    }
+    (void)core__lose(head->cache, left);
     release_replaced(&replaced);
     return is_alone;
 }
@@ -390,7 +393,7 @@ void obj_fail(struct objcore *busy)
     park__promote(head, boc, &wakes);
     struct replaced replaced = take_replaced(boc);
     stripe__unlock(stripe);
-    (void)core__let_go(head->cache, left);
+    (void)core__lose(head->cache, left);
     release_replaced(&replaced);
     park__wake(head->cache, &wakes);
     follow__progress(boc);

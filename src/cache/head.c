@@ -278,6 +278,15 @@ unsigned core__let_go(struct cache *cache, struct objcore *chain)
     return n;
 }
 
+unsigned core__lose(struct cache *cache, struct objcore *chain)
+{
+    if (chain != NULL) {
+        /* First: it may have replaced what must not outlive it. */
+        tomb__in_stores(cache, &chain->head->digest);
+    }
+    return core__let_go(cache, chain);
+}
+
 bool core__kill(struct objcore *oc)
 {
     CHECK_OBJ(oc, CORE_MAGIC);
@@ -286,5 +295,5 @@ bool core__kill(struct objcore *oc)
     stripe__lock(stripe);
     struct objcore *left = head__take_out(oc);
     stripe__unlock(stripe);
-    return core__let_go(head->cache, left) > 0;
+    return core__lose(head->cache, left) > 0;
 }

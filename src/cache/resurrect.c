@@ -6,7 +6,11 @@
  * been gone through, each digest that lost an object (by purge, replacement, expiry, eviction)
  * gets a tomb, and what is found of it later is refused; for one that lives the same variant is
  * refused.  Between two that were both found the newer one stays: by revision, or by origin if
- * they are from stores that number for themselves. */
+ * they are from stores that number for themselves.
+ *
+ * Tombs die with this worker, so the stores are told as well (stv_entomb), and they put it in the
+ * catalog: when a purge or replacement is acknowledged, or an object dies, nothing that it makes
+ * too old, and that was not reached yet, is alive for the next worker. */
 #include "cache/cache_priv.h"
 
 #include <stdlib.h>
@@ -43,6 +47,40 @@ void tomb__add(struct cache *cache, const struct digest *digest)
         tomb->next = stripe->tombs;
         stripe->tombs = tomb;
     }
+}
+
+static void entomb(const struct cache *cache, const struct digest *digest, stv_which_fn *which,
+                   void *arg)
+{
+    if (LIKELY(atomic_load_explicit(&cache->resurrections_left, memory_order_acquire) == 0)) {
+        return;
+    }
+    struct stevedore *const *list = cache->recovering;
+    for (; list != NULL && *list != NULL; list++) {
+        stv_entomb(*list, digest, which, arg);
+    }
+}
+
+void tomb__in_stores(struct cache *cache, const struct digest *digest)
+{
+    entomb(cache, digest, NULL, NULL);
+}
+
+static bool is_same_vary(struct str a, struct str b)
+{
+    return (a.ptr == NULL) == (b.ptr == NULL) && str_eq(a, b);
+}
+
+static bool has_this_vary(void *arg, struct str oa)
+{
+    const struct str *vary = arg;
+    return oa_check(oa) == RC_OK && is_same_vary(oa_find(oa, OA_VARY), *vary);
+}
+
+void tomb__replaced(const struct objcore *oc)
+{
+    struct str vary = obj_get(oc, OA_VARY);
+    entomb(oc->head->cache, &oc->head->digest, has_this_vary, &vary);
 }
 
 void tomb__free_all(struct cache *cache)
@@ -87,8 +125,7 @@ static bool mark_older(const struct finder *finder, const struct stv_found *foun
     struct objcore *older = NULL;
     for (size_t i = 0; cores != NULL && i < cores->count; i++) {
         struct objcore *other = cores->v[i];
-        struct str other_vary = obj_get(other, OA_VARY);
-        if ((vary.ptr == NULL) != (other_vary.ptr == NULL) || !str_eq(vary, other_vary)) {
+        if (!is_same_vary(vary, obj_get(other, OA_VARY))) {
             continue;
         }
         if (is_older(finder, &found->record, other)) {
@@ -165,6 +202,7 @@ static bool on_found(void *arg, const struct stv_found *found)
     RCU_READER_DONE();
     /* The store may wait for its device now. */
     rcu_thread_offline();
+    /* It is only older than what was found: nothing else of the digest is too old for that. */
     (void)core__let_go(cache, left);
     if (oc == NULL) {
         return false;

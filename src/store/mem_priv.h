@@ -5,7 +5,8 @@
  *   memory.c   objects: alloc, commit, final, dead, delete     seg.c    segments, leases
  *   body.c     bodies with a file of their own                 room.c   eviction, making room
  *   slab.c     slots for everything else                       recover.c  after a crash
- *   catalog.c  the records                                     vault_link.c  the manager's copy
+ *   catalog.c  the records                                     found.c  purge before it is back
+ *   vault_link.c  the manager's copy
  *
  * One lock a store (mem.lock) guards the allocator, the queue, the accounts and which segment an
  * object that is not final lies in.  No system call that frees or maps a whole body is made under
@@ -57,15 +58,19 @@ struct mem_file {
 
 struct mem_obj {
     struct stv_obj obj;
-    struct stv_seg *body;   /* slot or file; NULL: nothing allocated yet */
-    struct mem_slot *oa;    /* when the body has a file */
-    struct list queue;      /* linked while live */
-    uint64_t estimate;      /* then footprint, once final */
-    uint64_t interim_bytes; /* lent to the writer */
+    struct stv_seg *body; /* slot or file; NULL: nothing allocated yet */
+    struct mem_slot *oa;  /* when the body has a file */
+    struct list queue;    /* linked while live */
+    uint64_t estimate;    /* then footprint, once final */
+    union {
+        uint64_t interim_bytes;     /* lent to the writer, while it grows */
+        struct mem_obj *next_found; /* is_in_found: chain in mem.found */
+    };
     uint32_t record;
     uint32_t crc;
     bool unclaimed; /* recovered, and nobody has seen it yet */
     bool overlaps;  /* recovered, and something else claims the same bytes */
+    bool is_in_found;
 };
 
 struct mem {
@@ -93,6 +98,9 @@ struct mem {
     struct list queue; /* SIEVE: new ones in front */
     struct list *hand;
     struct list *seeker; /* stv_resurrect's place in the queue */
+    /* Recovered objects that the cache does not have, by digest; NULL: resurrection is over. */
+    struct mem_obj **found;
+    size_t found_mask;
     uint64_t next_revision;
     uint64_t next_file_id;
     uint64_t alive; /* all objects, also those not final or dead */
@@ -189,6 +197,19 @@ YIELDS MUST_USE enum rc mem__count_file(struct mem *m);
 /* Under the lock. */
 void mem__queue_push(struct mem *m, struct mem_obj *o);
 void mem__queue_remove(struct mem *m, struct mem_obj *o);
+
+/* ---- found.c: all under the lock, but where it says so ---- */
+void mem__found_begin(struct mem *m, size_t count);
+void mem__found_end(struct mem *m);
+void mem__found_add(struct mem *m, struct mem_obj *o);
+/* If it is there; *o may be gone already. */
+void mem__found_remove(struct mem *m, const struct digest *digest, const struct mem_obj *o);
+/* o, which nobody has heard of, is about to die: what it may have replaced goes first.  Without the
+ * lock. */
+void mem__entomb_older(struct mem *m, const struct mem_obj *o);
+/* Without the lock. */
+void mem__entomb(struct stevedore *stv, const struct digest *digest, stv_which_fn *which,
+                 void *arg);
 
 /* ---- recover.c ---- */
 /* Takes over an earlier worker's files.  RC_NOT_FOUND: there are none that can be used. */

@@ -367,6 +367,9 @@ void mem__deleteobj(struct stv_obj *obj)
     mem_lock(m);
     forget(m, o);
     if (o->record != CAT_NO_RECORD) {
+        if (o->is_in_found) {
+            mem__found_remove(m, &m->cat.record[o->record].digest, o);
+        }
         catalog_free_record(&m->cat, o->record);
     }
     if (o->body != NULL && o->body->kind == MEM_FILE) {
@@ -508,6 +511,7 @@ static void mem_close(struct stevedore *stv)
     while ((node = list_pop_front(&m->queue)) != NULL) {
         leave(CONTAINER_OF(node, struct mem_obj, queue));
     }
+    mem__found_end(m);
     slabs_close(&m->slabs);
     catalog_close(&m->cat);
     CHECK(pthread_mutex_destroy(&m->lock) == 0);
@@ -529,6 +533,7 @@ static const struct stv_ops mem_ops = {
     .dead = mem_dead,
     .deleteobj = mem__deleteobj,
     .resurrect = mem__resurrect,
+    .entomb = mem__entomb,
     .revision_next = mem_revision_next,
     .revision_seen = mem_revision_seen,
     .stat = mem_stat,

@@ -283,6 +283,7 @@ static struct mem_obj *build(struct mem *m, const struct candidate *c, struct me
     struct mem_obj *o = mem__obj_new(m);
     o->record = c->record;
     o->unclaimed = true;
+    mem__found_add(m, o);
     o->obj.oa = oa_of(m, r);
     atomic_init(&o->obj.body_len, r->body_len);
     if (file != NULL) {
@@ -413,6 +414,7 @@ enum rc mem__recover(struct mem *m, uint64_t slab_bytes)
     settle_classes(&rec);
     qsort(rec.found, rec.count, sizeof *rec.found, newest_last);
     uint64_t newest = rec.count > 0 ? rec.found[rec.count - 1].revision : 0;
+    mem__found_begin(m, rec.count);
     claim_all(&rec);
     if (newest > 0) {
         stv_revision_seen(&m->stv, newest);
@@ -429,6 +431,7 @@ enum rc mem__recover(struct mem *m, uint64_t slab_bytes)
         while ((node = m->queue.next) != &m->queue) {
             mem__deleteobj(&CONTAINER_OF(node, struct mem_obj, queue)->obj);
         }
+        mem__found_end(m);
         slabs_close(&m->slabs);
         catalog_close(&m->cat);
         return RC_NOT_FOUND;
@@ -455,12 +458,18 @@ void mem__resurrect(struct stevedore *stv, stv_found_fn *fn, void *arg)
                 o = at;
             }
         }
+        if (o == NULL) {
+            mem__found_end(m);
+        }
         mem_unlock(m);
         if (o == NULL) {
             return;
         }
         const struct cat_record *r = &m->cat.record[o->record];
-        if (!is_sound(m, r)) {
+        bool is_entombed = cat_state(r) != CAT_LIVE;
+        if (is_entombed || !is_sound(m, r)) {
+            /* The callback cannot tell what an unsound one has replaced. */
+            mem__entomb_older(m, o);
             mem_lock(m);
             m->stats.recovered--;
             m->stats.dropped++;
@@ -472,6 +481,10 @@ void mem__resurrect(struct stevedore *stv, stv_found_fn *fn, void *arg)
             .obj = &o->obj, .record = cat_read(r), .oa = o->obj.oa, .body_len = o->obj.body_len};
         if (!fn(arg, &found)) {
             mem__deleteobj(&o->obj);
+            continue;
         }
+        mem_lock(m);
+        mem__found_remove(m, &found.record.digest, o);
+        mem_unlock(m);
     }
 }

@@ -123,6 +123,7 @@ static void evict(struct mem *m, struct victims *v)
         if (v->owner[i] != NULL) {
             m->owner_ops->evict(v->owner[i]);
         } else {
+            mem__entomb_older(m, v->unclaimed[i]);
             mem__deleteobj(&v->unclaimed[i]->obj);
         }
     }

@@ -157,6 +157,12 @@ void stv_resurrect(struct stevedore *stv, stv_found_fn *fn, void *arg)
     stv->ops->resurrect(stv, fn, arg);
 }
 
+void stv_entomb(struct stevedore *stv, const struct digest *digest, stv_which_fn *which, void *arg)
+{
+    CHECK_OBJ(stv, STEVEDORE_MAGIC);
+    stv->ops->entomb(stv, digest, which, arg);
+}
+
 uint64_t stv_revision_next(struct stevedore *stv)
 {
     CHECK_OBJ(stv, STEVEDORE_MAGIC);

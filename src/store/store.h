@@ -76,8 +76,8 @@ struct stv_found {
 typedef bool stv_found_fn(void *arg, const struct stv_found *found);
 
 /* Eviction asks the owner of an object (stv_set_owner).  grab: under the engine's lock, takes a
- * reference if the owner lives; no locks, no calls back.  evict: without locks, may call stv_dead;
- * drops the reference. */
+ * reference if the owner lives; no locks, no calls back.  evict: without locks, may call stv_dead
+ * and stv_entomb; drops the reference. */
 struct stv_owner_ops {
     bool (*grab)(void *owner);
     void (*evict)(void *owner);
@@ -163,6 +163,14 @@ void stv_deleteobj(struct stv_obj **obj);
 /* Reports live objects of an earlier worker, newest first; on a thread of its own, while traffic is
  * served.  Objects found by then in newer revisions are the callback's to refuse. */
 void stv_resurrect(struct stevedore *stv, stv_found_fn *fn, void *arg);
+/* What an earlier worker left of this digest, and the callback above has not taken, is dead: no
+ * later worker will see it.  None of it is reported any more, but one that is being reported at
+ * this moment, which is the callback's to refuse.  Before a purge or replacement is acknowledged;
+ * and before an object is declared dead that may have replaced some of it.  `which` (NULL: all)
+ * chooses by attributes, which may be garbage; under the engine's lock, no calls back.  O(1), never
+ * suspends; nothing to do once stv_resurrect has returned. */
+typedef bool stv_which_fn(void *arg, struct str oa);
+void stv_entomb(struct stevedore *stv, const struct digest *digest, stv_which_fn *which, void *arg);
 /* Monotonic across workers (reserved in blocks in the catalog). */
 uint64_t stv_revision_next(struct stevedore *stv);
 /* Where there are several stores, one of them gives the revisions for all; told of the others'

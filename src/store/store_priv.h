@@ -44,6 +44,8 @@ struct stv_ops {
     void (*dead)(struct stv_obj *obj);
     void (*deleteobj)(struct stv_obj *obj);
     void (*resurrect)(struct stevedore *stv, stv_found_fn *fn, void *arg);
+    void (*entomb)(struct stevedore *stv, const struct digest *digest, stv_which_fn *which,
+                   void *arg);
     uint64_t (*revision_next)(struct stevedore *stv);
     void (*revision_seen)(struct stevedore *stv, uint64_t revision);
     void (*stat)(struct stevedore *stv, struct stv_stats *out);

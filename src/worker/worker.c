@@ -209,11 +209,14 @@ static enum rc open_all(struct worker *w)
         return rc;
     }
     open_run(w);
-    unsigned recoveries = w->conf->stores_count - 1; /* all but Transient */
-    const struct cache_conf cache_conf = {.run = w->run, .resurrections = recoveries};
-    rc = cache_new(&cache_conf, &w->cache);
+    rc = open_stores(w);
     if (rc == RC_OK) {
-        rc = open_stores(w);
+        const struct cache_conf cache_conf = {
+            .run = w->run,
+            .resurrections = w->conf->stores_count - 1, /* all but Transient */
+            .recovering = w->object_stores,
+        };
+        rc = cache_new(&cache_conf, &w->cache);
     }
     if (rc == RC_OK) {
         rc = open_backend(w);

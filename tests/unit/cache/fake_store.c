@@ -354,6 +354,14 @@ void stv_resurrect(struct stevedore *stv, stv_found_fn *fn, void *arg)
     }
 }
 
+void stv_entomb(struct stevedore *stv, const struct digest *digest, stv_which_fn *which, void *arg)
+{
+    (void)which;
+    (void)arg;
+    (void)digest;
+    atomic_fetch_add(&stv->entombed, 1);
+}
+
 uint64_t stv_revision_next(struct stevedore *stv)
 {
     return atomic_fetch_add(&stv->revision, 1);

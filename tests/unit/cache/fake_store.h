@@ -32,6 +32,7 @@ struct stevedore {
     _Atomic unsigned live;    /* what a next worker would find */
     _Atomic unsigned touched;
     _Atomic unsigned finals;
+    _Atomic unsigned entombed; /* calls */
     /* stv_resurrect reports these. */
     const struct stv_found *found;
     size_t found_count;

@@ -179,8 +179,11 @@ static void since_the_start(void *arg)
     key = rig_key(1);
     assert_int_equal(fake_live_of(&rig->stv, &key), 2);
     /* And when all is taken back nothing is remembered any more. */
+    unsigned entombed = atomic_load(&rig->stv.entombed);
+    assert_true(entombed > 0);
     key = rig_key(2);
     (void)cache_purge(rig->cache, &key);
+    assert_int_equal(atomic_load(&rig->stv.entombed), entombed);
     rig_put(rig, 2, "new");
     assert_seen(rig, 2, "H:new");
 }

@@ -26,7 +26,8 @@ void rig_run(const struct rig_conf *conf, fiber_fn *fn)
     struct rig rig = {.arg = conf->arg};
     fake_init(&rig.stv, cache_owner_ops());
     rig.list[0] = &rig.stv;
-    const struct cache_conf cache_conf = {.seed = conf->seed, .resurrections = conf->resurrections};
+    const struct cache_conf cache_conf = {
+        .seed = conf->seed, .resurrections = conf->resurrections, .recovering = rig.list};
     enum rc rc = cache_new(&cache_conf, &rig.cache);
     CHECK(rc == RC_OK);
     struct run_conf run_conf = run_test_conf();

@@ -256,6 +256,52 @@ static void a_foreign_class_loses(void **state)
     assert_false(t.seen[1]);
 }
 
+static bool count_found(void *arg, const struct stv_found *f)
+{
+    (*(unsigned *)arg)++;
+    assert_int_equal(f->record.revision, 3);
+    return false;
+}
+
+/* What it may have replaced does not come back in its place. */
+static void a_damaged_one_still_hides_older_ones(void **state)
+{
+    (void)state;
+    struct left left = {0};
+    struct vault_link *link = vault_link__alone();
+    struct stv_conf conf = conf_of(link, STORE_BYTES);
+    struct stevedore *stv = NULL;
+    assert_int_equal(stv_open(&conf, &stv), RC_OK);
+    for (uint64_t revision = 1; revision <= 3; revision++) {
+        uint64_t id = revision == 3 ? 2 : 1;
+        struct rng rng = {.state = id};
+        struct stv_obj *obj = NULL;
+        struct stv_record record = model_record(id, revision);
+        assert_int_equal(model_fetch(stv, &rng, id, revision, 100, 0, &obj), RC_OK);
+        assert_int_equal(model_final(obj, id, 100, &record), RC_OK);
+        if (revision == 2) {
+            mem_of(stv)->cat.record[mem_obj_of(obj)->record].oa_crc ^= 1;
+        }
+    }
+    left.cat = dup(mem_of(stv)->cat.fd);
+    left.slab = dup(mem_of(stv)->slabs.fd);
+    stv_close(&stv);
+    vault_link_free(&link);
+    link = inherit(&left);
+    conf = conf_of(link, STORE_BYTES);
+    assert_int_equal(stv_open(&conf, &stv), RC_OK);
+    vault_link_settle(link);
+    unsigned found = 0;
+    stv_resurrect(stv, count_found, &found);
+    assert_int_equal(found, 1);
+    struct stv_stats stats;
+    stv_stat(stv, &stats);
+    assert_int_equal(stats.dropped, 2);
+    assert_int_equal(stats.objects, 0);
+    stv_close(&stv);
+    vault_link_free(&link);
+}
+
 static void poison_is_dropped_at_the_second_fault(void **state)
 {
     (void)state;
@@ -371,6 +417,7 @@ int main(void)
         cmocka_unit_test(flipped_bytes),
         cmocka_unit_test(overlapping_records_are_both_dropped),
         cmocka_unit_test(a_foreign_class_loses),
+        cmocka_unit_test(a_damaged_one_still_hides_older_ones),
         cmocka_unit_test(poison_is_dropped_at_the_second_fault),
         cmocka_unit_test(faults_are_noted),
         cmocka_unit_test(missing_files),

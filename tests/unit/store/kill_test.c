@@ -4,7 +4,10 @@
  * and evictions, and notes in shared memory what it was about to do and what it has acknowledged;
  * it dies at step n.  Its successor, from what the vault holds, must find every acknowledged
  * object with the right bytes and none that is dead or replaced.  For all n; and every few steps
- * the successor dies during its recovery too, and a third worker is asked. */
+ * the successor dies during its recovery too, and a third worker is asked.
+ *
+ * And a worker that works to its end, then one that purges while it resurrects and dies at step n:
+ * a third one must find nothing of what was purged, reached by the second or not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -252,9 +255,9 @@ static void check(struct stevedore *stv, struct journal *j)
     CHECK(stats.files == 0);
 }
 
-/* ---- forking ---- */
+/* ---- what a worker is to do ---- */
 
-enum task { WORK, RECOVER, JUDGE };
+enum task { WORK, RECOVER, PURGE, JUDGE };
 
 struct worker {
     enum task task;
@@ -263,6 +266,83 @@ struct worker {
     struct countdown countdown;
     struct journal *journal;
 };
+
+/* ---- the worker that purges while it resurrects ---- */
+
+struct purger {
+    struct stevedore *stv;
+    struct journal *journal;
+    struct rng rng;
+    struct countdown *countdown;
+    struct holder held[ENTRIES_MAX];
+    bool is_purged[KEYS];
+};
+
+static struct entry *entry_of(struct journal *j, uint64_t revision)
+{
+    for (unsigned i = 0; i < j->count; i++) {
+        if (j->entry[i].revision == revision) {
+            return &j->entry[i];
+        }
+    }
+    return NULL;
+}
+
+/* As the cache does it: what it has dies, and what it has not heard of. */
+static void purge(struct purger *p, uint64_t key)
+{
+    struct journal *j = p->journal;
+    p->is_purged[key] = true;
+    for (unsigned i = 0; i < j->count; i++) {
+        struct entry *e = &j->entry[i];
+        e->noted = e->key == key && e->noted == FINAL_DONE ? DEAD_BEGUN : e->noted;
+    }
+    struct digest digest = model_digest(key);
+    stv_entomb(p->stv, &digest, NULL, NULL);
+    for (unsigned i = 0; i < j->count; i++) {
+        if (p->held[i].obj != NULL && j->entry[i].key == key) {
+            stv_deleteobj(&p->held[i].obj);
+        }
+    }
+    for (unsigned i = 0; i < j->count; i++) {
+        struct entry *e = &j->entry[i];
+        e->noted = e->key == key && e->noted == DEAD_BEGUN ? DEAD_DONE : e->noted;
+    }
+    count_down(p->countdown);
+}
+
+static bool found_between_purges(void *arg, const struct stv_found *f)
+{
+    struct purger *p = arg;
+    struct entry *e = entry_of(p->journal, f->record.revision);
+    CHECK(e != NULL);
+    /* The one that is being reported at this moment, or any other. */
+    CHECK(!p->is_purged[e->key]);
+    count_down(p->countdown);
+    if (rng_below(&p->rng, 4) == 0) {
+        purge(p, rng_below(&p->rng, 4) == 0 ? e->key : rng_below(&p->rng, KEYS));
+    }
+    if (!p->is_purged[e->key]) {
+        p->held[e - p->journal->entry].obj = f->obj;
+    }
+    return !p->is_purged[e->key];
+}
+
+static void purge_and_resurrect(struct worker *w, struct stevedore *stv)
+{
+    static struct purger p;
+    p.stv = stv;
+    p.journal = w->journal;
+    p.rng.state = w->seed;
+    p.countdown = &w->countdown;
+    purge(&p, rng_below(&p.rng, KEYS));
+    stv_resurrect(stv, found_between_purges, &p);
+    /* Nothing is left to be found: what lives is the caller's. */
+    struct digest digest = model_digest(rng_below(&p.rng, KEYS));
+    stv_entomb(stv, &digest, NULL, NULL);
+}
+
+/* ---- forking ---- */
 
 static void be_worker(struct vault **vault, struct worker *w)
 {
@@ -281,10 +361,12 @@ static void be_worker(struct vault **vault, struct worker *w)
     vault_link_settle(link);
     if (w->task == WORK) {
         work(&s, w->ops);
+    } else if (w->task == PURGE) {
+        purge_and_resurrect(w, s.stv);
     } else if (w->task == JUDGE) {
         check(s.stv, w->journal);
     }
-    _exit(w->task == WORK && w->countdown.left > 0 ? 1 : 0);
+    _exit(w->task != JUDGE && w->countdown.left > 0 ? 1 : 0);
 }
 
 static int run_worker(struct vault *vault, struct worker *w)
@@ -367,11 +449,48 @@ static void dies_while_evicting(void **state)
     assert_true(kill_from(3, 150, 11, 29) > 50);
 }
 
+/* Whether the one that purges lived long enough to die at step n. */
+static bool purge_and_die_at(struct journal *journal, uint64_t seed, unsigned n)
+{
+    memset(journal, 0, sizeof *journal);
+    struct vault *vault = NULL;
+    assert_int_equal(vault_new(&vault), RC_OK);
+    struct worker first = {.task = WORK, .seed = seed, .ops = 40, .journal = journal};
+    assert_int_equal(run_worker(vault, &first), 0);
+    struct worker purger = {.task = PURGE, .seed = seed, .journal = journal};
+    purger.countdown.left = n;
+    int status = run_worker(vault, &purger);
+    assert_true(status == DIED || status == 1);
+    struct worker judge = {.task = JUDGE, .journal = journal};
+    assert_int_equal(run_worker(vault, &judge), 0);
+    vault_receive(vault);
+    assert_int_equal(vault_files(vault), 2);
+    vault_free(&vault);
+    return status == DIED;
+}
+
+static void purged_while_it_resurrects_and_dies(void **state)
+{
+    (void)state;
+    struct journal *journal =
+        mmap(NULL, sizeof *journal, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(journal != MAP_FAILED);
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        unsigned n = 1;
+        while (purge_and_die_at(journal, seed, n)) {
+            n++;
+        }
+        assert_true(n > 20);
+    }
+    assert_int_equal(munmap(journal, sizeof *journal), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dies_at_every_step),
         cmocka_unit_test(dies_while_evicting),
+        cmocka_unit_test(purged_while_it_resurrects_and_dies),
     };
     return cmocka_run_group_tests_name("store/kill", tests, NULL, NULL);
 }
