@@ -2,9 +2,13 @@
 add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wcast-qual -Wstrict-prototypes
     -Wmissing-prototypes -Wvla -Wundef -Wno-unused-command-line-argument -Werror
-    -fno-omit-frame-pointer -fno-strict-aliasing)
+    -fno-strict-aliasing)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     add_compile_options(-Wduplicated-cond -Wlogical-op -Walloca)
+endif()
+if(NOT CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+    # Readable stacks where speed is not the point.
+    add_compile_options(-fno-omit-frame-pointer)
 endif()
 if(OBJM_SANITIZE)
     add_compile_options(-fsanitize=${OBJM_SANITIZE} -fno-sanitize-recover=all -O1)

@@ -8,6 +8,8 @@
  * a fiber of its own: then nobody's slow connection holds it up. */
 #include "engine/policy.h"
 
+#include <inttypes.h>
+
 #include "http/http_cache.h"
 
 /* How many interim (1xx) answers a backend may send before the real one. */
@@ -494,10 +496,10 @@ void fetch__free(struct fetch **fetch)
         vslb_printf(&f->log, SLT_Length, "%llu", (unsigned long long)f->body_got);
     }
     const struct request_bytes *b = &f->bytes;
-    vslb_printf(&f->log, SLT_BereqAcct, "%llu %llu %llu %llu %llu %llu",
-                (unsigned long long)b->req_head, (unsigned long long)b->req_body,
-                (unsigned long long)(b->req_head + b->req_body), (unsigned long long)b->resp_head,
-                (unsigned long long)f->body_got, (unsigned long long)(b->resp_head + f->body_got));
+    vslb_printf(&f->log, SLT_BereqAcct,
+                "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, b->req_head,
+                b->req_body, b->req_head + b->req_body, b->resp_head, f->body_got,
+                b->resp_head + f->body_got);
     vslb_str(&f->log, SLT_End, STR(""));
     struct vsc_vbe *vbe = engine->conf.vbe;
     vsc_add(&vbe->bereq_hdrbytes, b->req_head);
