@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 
-/* One context a thread, made at first use and ended by libcrypto's own thread clean-up; fetching
- * the algorithm anew for each key would cost more than the hash. */
+/* One context a thread, made at first use and freed by digest_thread_end: fetching the algorithm
+ * anew for each key would cost more than the hash. */
 static _Thread_local EVP_MD_CTX *thread_ctx;
 static _Thread_local EVP_MD *thread_md;
 
@@ -28,4 +28,12 @@ void digest_make(struct digest *out, const struct str *pieces, size_t count)
     ok &= EVP_DigestFinal_ex(thread_ctx, out->bytes, &len);
     CHECK(ok == 1);
     CHECK(len == sizeof out->bytes);
+}
+
+void digest_thread_end(void)
+{
+    EVP_MD_CTX_free(thread_ctx);
+    EVP_MD_free(thread_md);
+    thread_ctx = NULL;
+    thread_md = NULL;
 }

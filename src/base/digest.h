@@ -16,6 +16,9 @@ struct digest {
  * thread's first call. */
 void digest_make(struct digest *out, const struct str *pieces, size_t count);
 
+/* Frees what digest_make keeps for the calling thread, which may begin anew. */
+void digest_thread_end(void);
+
 static inline bool digest_eq(const struct digest *a, const struct digest *b)
 {
     return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;

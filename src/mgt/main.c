@@ -312,6 +312,11 @@ static enum rc open_cli(struct mgt *mgt, struct cli_text *why)
     }
     if (args->clis.count == 0) {
         rc = mgt__cli_listen(mgt, "localhost:0", &names, why);
+        if (rc == RC_NOT_FOUND) {
+            /* A machine without /etc/hosts still has its loopback address. */
+            cli_text_clear(why);
+            rc = mgt__cli_listen(mgt, "127.0.0.1:0", &names, why);
+        }
     }
     if (rc == RC_OK) {
         rc = open_shm(mgt, &names, why);

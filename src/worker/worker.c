@@ -94,6 +94,7 @@ static void loop_stopped(struct loop *loop, void *arg)
     if (loop_index(loop) == 0) {
         worker__stats_stop(w, loop);
     }
+    digest_thread_end();
     panic__thread_stop();
 }
 
@@ -138,6 +139,26 @@ static enum rc open_stores(struct worker *w)
     CHECK(w->transient != NULL);
     vault_link_settle(w->vault);
     return RC_OK;
+}
+
+/* Revisions are those of the first store, above all that any store has given before. */
+static enum rc open_cache(struct worker *w)
+{
+    struct stevedore *first = w->object_stores[0];
+    unsigned recoveries = 0;
+    for (unsigned i = 0; w->object_stores[i] != NULL; i++) {
+        recoveries++;
+        if (i > 0) {
+            stv_revision_seen(first, stv_revision_next(w->object_stores[i]));
+        }
+    }
+    const struct cache_conf conf = {
+        .run = w->run,
+        .resurrections = recoveries,
+        .recovering = w->object_stores,
+        .revisions = first,
+    };
+    return cache_new(&conf, &w->cache);
 }
 
 static enum rc open_backend(struct worker *w)
@@ -211,12 +232,7 @@ static enum rc open_all(struct worker *w)
     open_run(w);
     rc = open_stores(w);
     if (rc == RC_OK) {
-        const struct cache_conf cache_conf = {
-            .run = w->run,
-            .resurrections = w->conf->stores_count - 1, /* all but Transient */
-            .recovering = w->object_stores,
-        };
-        rc = cache_new(&cache_conf, &w->cache);
+        rc = open_cache(w);
     }
     if (rc == RC_OK) {
         rc = open_backend(w);

@@ -131,6 +131,12 @@ static void known_digests(void **state)
     digest_make(&d, (struct str[]){STR("a"), STR("bc")}, 2);
     static const unsigned char abc[] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea};
     assert_memory_equal(d.bytes, abc, sizeof abc);
+    digest_thread_end();
+    digest_thread_end();
+    struct digest again;
+    digest_make(&again, (struct str[]){STR("abc")}, 1);
+    assert_true(digest_eq(&d, &again));
+    digest_thread_end();
 }
 
 static void list_survives_double_removal(void **state)
