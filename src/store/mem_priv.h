@@ -66,6 +66,7 @@ struct mem_obj {
         uint64_t interim_bytes;     /* lent to the writer, while it grows */
         struct mem_obj *next_found; /* is_in_found: chain in mem.found */
     };
+    uint64_t promised; /* part of mem.promised_bytes, until final */
     uint32_t record;
     uint32_t crc;
     bool unclaimed; /* recovered, and nobody has seen it yet */
@@ -88,8 +89,9 @@ struct mem {
     uint32_t files_max;
     uint32_t maps_max;
 
-    uint64_t file_bytes;  /* in bodies' files */
-    uint64_t dying_bytes; /* dead, not deleted yet: will be free soon */
+    uint64_t file_bytes;     /* in bodies' files */
+    uint64_t dying_bytes;    /* dead, not deleted yet: will be free soon */
+    uint64_t promised_bytes; /* announced bodies that are still being fetched: cannot be evicted */
     uint64_t lent_max;
     uint32_t files;
     uint32_t maps;

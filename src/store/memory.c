@@ -36,6 +36,28 @@ static char *slot_ptr(const struct mem *m, const struct mem_slot *slot)
 
 /* ---- new objects ---- */
 
+/* Bodies that are being fetched cannot be evicted for each other.  More of them than fit would all
+ * come to a stop half way; so the last are refused at once, when they can still be sent unstored.
+ */
+static bool promise(struct mem *m, uint64_t bytes)
+{
+    mem_lock(m);
+    bool fits = bytes <= m->bytes_max / 4 * 3 - m->promised_bytes;
+    if (fits) {
+        m->promised_bytes += bytes;
+    }
+    mem_unlock(m);
+    return fits;
+}
+
+/* Under the lock: it is final, or gone. */
+static void keep_promise(struct mem *m, struct mem_obj *o)
+{
+    CHECK(o->promised <= m->promised_bytes);
+    m->promised_bytes -= o->promised;
+    o->promised = 0;
+}
+
 struct mem_obj *mem__obj_new(struct mem *m)
 {
     struct mem_obj *o = xcalloc(1, sizeof *o);
@@ -52,11 +74,12 @@ struct mem_obj *mem__obj_new(struct mem *m)
 static enum rc mem_newobj(struct stevedore *stv, uint64_t estimate, struct stv_obj **out)
 {
     struct mem *m = mem_of(stv);
-    if (estimate > m->object_max) {
+    if (estimate > m->object_max || !promise(m, estimate)) {
         return RC_NOSPACE;
     }
     struct mem_obj *o = mem__obj_new(m);
     o->estimate = estimate;
+    o->promised = estimate;
     o->obj.is_verified = true;
     *out = &o->obj;
     return RC_OK;
@@ -222,6 +245,7 @@ void mem__obj_live(struct mem *m, struct mem_obj *o)
     } else {
         o->obj.body_ptr = slot_ptr(m, slot);
     }
+    keep_promise(m, o);
     mem__queue_push(m, o);
     m->stats.objects++;
     atomic_store_explicit(&o->obj.is_final, true, memory_order_release);
@@ -347,6 +371,7 @@ static void mem_dead(struct stv_obj *obj)
 static void forget(struct mem *m, struct mem_obj *o)
 {
     m->alive--;
+    keep_promise(m, o);
     if (!o->obj.is_final) {
         return;
     }

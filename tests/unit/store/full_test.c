@@ -52,6 +52,32 @@ static enum rc store_one(struct stevedore *stv, uint64_t id, uint64_t len, struc
     return rc;
 }
 
+/* What is announced and still on its way counts: the last ones are told before they begin, not when
+ * all have come to a stop half way. */
+static void announced_bodies_are_promised_room(void **state)
+{
+    (void)state;
+    struct stevedore *stv = open_store(MIB(16), (struct stv_conf){.kind = STV_MEMORY});
+    struct stv_obj *objs[3] = {NULL};
+    assert_int_equal(stv_newobj(stv, MIB(5), &objs[0]), RC_OK);
+    assert_int_equal(stv_newobj(stv, MIB(5), &objs[1]), RC_OK);
+    assert_int_equal(stv_newobj(stv, MIB(5), &objs[2]), RC_NOSPACE);
+    /* One that fails gives its room back; so does one that is whole. */
+    stv_deleteobj(&objs[1]);
+    assert_int_equal(stv_newobj(stv, MIB(5), &objs[1]), RC_OK);
+    stv_deleteobj(&objs[1]);
+    for (uint64_t id = 0; id < 3; id++) {
+        struct stv_obj *whole = NULL;
+        assert_int_equal(store_one(stv, id, MIB(4), &whole), RC_OK);
+        stv_dead(whole);
+        stv_deleteobj(&whole);
+    }
+    assert_int_equal(stv_newobj(stv, MIB(5), &objs[1]), RC_OK);
+    stv_deleteobj(&objs[0]);
+    stv_deleteobj(&objs[1]);
+    stv_close(&stv);
+}
+
 /* Nobody can be evicted: the store refuses, and takes again when something has gone. */
 static void full(void **state)
 {
@@ -541,6 +567,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full),
+        cmocka_unit_test(announced_bodies_are_promised_room),
         cmocka_unit_test(too_large),
         cmocka_unit_test(sizes_change),
         cmocka_unit_test(hits_survive_a_scan),
