@@ -7,6 +7,9 @@
 #define STATS_STEP_NS (100 * NS_PER_MS)
 #define HOUSEKEEPING_NS NS_PER_S
 
+/* Files that a store keeps in the vault beside those of bodies: its slabs and its catalog. */
+#define STORE_FILES 2u
+
 static void set_store(struct stevedore *stv, struct vsc_sma *sma)
 {
     struct stv_stats s;
@@ -30,6 +33,7 @@ static void set_all(struct worker *w)
     uint64_t evicted = 0;
     uint64_t lent = 0;
     uint64_t dropped = 0;
+    uint64_t files = 0;
     for (unsigned i = 0; i < w->conf->stores_count; i++) {
         struct stv_stats s;
         stv_stat(w->stores[i], &s);
@@ -37,6 +41,9 @@ static void set_all(struct worker *w)
         evicted += s.evicted;
         lent += s.bytes_lent;
         dropped += s.dropped;
+        if (w->stores[i] != w->transient) {
+            files += s.files + STORE_FILES;
+        }
         set_store(w->stores[i], vsc_of(w->store_segs[i]));
         (void)stv_lent_max(w->stores[i], param(w->conf->params, lent_max));
     }
@@ -47,6 +54,7 @@ static void set_all(struct worker *w)
     vsc_set(&main->n_expired, c.expired);
     vsc_set(&main->n_lru_nuked, c.evicted);
     vsc_set(&main->n_obj_purged, c.purged);
+    vsc_set(&objm->vault_files, files);
     vsc_set(&objm->storage_evicted, evicted);
     vsc_set(&objm->storage_lent_bytes, lent);
     vsc_set(&objm->recovery_objects, c.resurrected);
