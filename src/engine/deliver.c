@@ -216,60 +216,54 @@ static struct iovec iov_of(const void *ptr, size_t len)
     return (struct iovec){bytes.out, len};
 }
 
-/* Copies from leases, waiting for bytes that are still to come. */
-static YIELDS enum rc send_leases(struct request *req, struct objcore *oc, uint64_t *sent)
+/* Copies the next bytes from where they lie, waiting for those that are still to come.  RC_EOF at
+ * the end of the body. */
+static YIELDS enum rc send_lease(struct request *req, struct objcore *oc, uint64_t off,
+                                 uint64_t *len)
 {
-    uint64_t off = 0;
-    for (;;) {
-        struct stv_lease lease;
-        enum rc rc = obj_next(oc, off, true, NEVER, &lease);
-        if (rc == RC_EOF) {
-            return req->transport->end(req);
-        }
-        if (rc != RC_OK) {
-            return rc;
-        }
-        struct iovec iov = iov_of(lease.ptr, lease.len);
-        size_t len = lease.len;
-        rc = req->transport->data(req, &iov, 1);
-        stv_rel(&lease);
-        if (rc != RC_OK) {
-            return rc;
-        }
-        off += len;
-        *sent += len;
+    struct stv_lease lease;
+    enum rc rc = obj_next(oc, off, true, NEVER, &lease);
+    if (rc != RC_OK) {
+        return rc;
     }
+    struct iovec iov = iov_of(lease.ptr, lease.len);
+    *len = lease.len;
+    rc = req->transport->data(req, &iov, 1);
+    stv_rel(&lease);
+    return rc;
 }
 
 /* Until the body has a descriptor of its own, that is, while it is still small, bytes are copied.
  */
-static YIELDS enum rc send_files(struct request *req, struct objcore *oc, uint64_t *sent)
+static YIELDS enum rc send_file(struct request *req, struct objcore *oc, uint64_t off,
+                                uint64_t *len)
 {
-    uint64_t off = 0;
+    struct obj_fd_payload payload;
+    enum rc rc = obj_next_payload(oc, off, NEVER, &payload);
+    if (rc == RC_UNSUPPORTED || rc == RC_LIMIT) {
+        return send_lease(req, oc, off, len);
+    }
+    if (rc != RC_OK) {
+        return rc;
+    }
+    *len = payload.len;
+    return req->transport->file(req, payload.fd, payload.off, payload.len);
+}
+
+/* The whole body, piece by piece, on the fd lane or the body lane. */
+static YIELDS enum rc send_pieces(struct request *req, struct objcore *oc, enum lane lane,
+                                  uint64_t *sent)
+{
     for (;;) {
-        struct obj_fd_payload payload;
-        enum rc rc = obj_next_payload(oc, off, NEVER, &payload);
+        uint64_t len = 0;
+        enum rc rc =
+            lane == LANE_FD ? send_file(req, oc, *sent, &len) : send_lease(req, oc, *sent, &len);
         if (rc == RC_EOF) {
             return req->transport->end(req);
-        }
-        uint64_t len = payload.len;
-        if (rc == RC_OK) {
-            rc = req->transport->file(req, payload.fd, payload.off, payload.len);
-        } else if (rc == RC_UNSUPPORTED || rc == RC_LIMIT) {
-            struct stv_lease lease;
-            rc = obj_next(oc, off, true, NEVER, &lease);
-            if (rc != RC_OK) {
-                return rc;
-            }
-            len = lease.len;
-            struct iovec iov = iov_of(lease.ptr, lease.len);
-            rc = req->transport->data(req, &iov, 1);
-            stv_rel(&lease);
         }
         if (rc != RC_OK) {
             return rc;
         }
-        off += len;
         *sent += len;
     }
 }
@@ -312,11 +306,10 @@ static YIELDS enum rc send_planned(struct wrk *wrk, struct request *req, struct 
     if (rc != RC_OK || lane == LANE_NONE) {
         return rc;
     }
+    rc = send_pieces(req, oc, lane, &sent);
     if (lane == LANE_FD) {
-        rc = send_files(req, oc, &sent);
         wrk->objm.delivery_fd_bytes += sent;
     } else {
-        rc = send_leases(req, oc, &sent);
         wrk->objm.delivery_body_bytes += sent;
     }
     return rc;

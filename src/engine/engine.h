@@ -86,7 +86,6 @@ struct request {
     struct arena *arena;
     bool has_body;
     bool is_body_length_known;
-    uint64_t body_length;
     bool sends_body;    /* set by the engine: false for HEAD, 204 and 304 */
     bool body_is_ready; /* set by the engine: the body follows its head without waiting */
     bool close;         /* the connection ends after the response; either side may set it */

@@ -17,12 +17,6 @@
 
 /* ---- shared memory ---- */
 
-static enum rc open_counters(struct worker *w, struct vsm_seg **seg, const struct vsc_class *class,
-                             const char *ident)
-{
-    return vsc_new(w->vsm, class, ident, seg);
-}
-
 static enum rc open_store_counters(struct worker *w)
 {
     w->store_segs = xcalloc(w->conf->stores_count, sizeof(struct vsm_seg *));
@@ -30,7 +24,7 @@ static enum rc open_store_counters(struct worker *w)
     for (unsigned i = 0; i < w->conf->stores_count && rc == RC_OK; i++) {
         char ident[64];
         (void)snprintf(ident, sizeof ident, "SMA.%s", w->conf->stores[i].name);
-        rc = open_counters(w, &w->store_segs[i], &vsc_class_sma, ident);
+        rc = vsc_new(w->vsm, &vsc_class_sma, ident, &w->store_segs[i]);
     }
     return rc;
 }
@@ -46,18 +40,18 @@ static enum rc open_shm(struct worker *w)
     };
     enum rc rc = vsm_set_open(&place, &w->vsm);
     if (rc == RC_OK) {
-        rc = open_counters(w, &w->main_seg, &vsc_class_main, "MAIN");
+        rc = vsc_new(w->vsm, &vsc_class_main, "MAIN", &w->main_seg);
     }
     if (rc == RC_OK) {
         rc = vsl_new(w->vsm, param(p, vsl_space), p, vsc_of(w->main_seg), &w->log);
     }
     if (rc == RC_OK) {
-        rc = open_counters(w, &w->objm_seg, &vsc_class_objm, "OBJM");
+        rc = vsc_new(w->vsm, &vsc_class_objm, "OBJM", &w->objm_seg);
     }
     if (rc == RC_OK) {
         char ident[64];
         (void)snprintf(ident, sizeof ident, "VBE.%s.default", w->conf->vcl_name);
-        rc = open_counters(w, &w->vbe_seg, &vsc_class_vbe, ident);
+        rc = vsc_new(w->vsm, &vsc_class_vbe, ident, &w->vbe_seg);
     }
     return rc == RC_OK ? open_store_counters(w) : rc;
 }
