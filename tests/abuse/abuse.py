@@ -15,6 +15,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -64,6 +65,12 @@ def drain(sock):
     except ConnectionResetError:
         pass
     return data
+
+
+def tool(daemon, *words):
+    """What one of Varnish's tools prints about a daemon."""
+    return subprocess.run([words[0], "-n", daemon.workdir, *words[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          timeout=30, check=True).stdout.decode(errors="replace")
 
 
 def fds_of(pid):
@@ -501,6 +508,25 @@ def silent_backend(daemon, origin):
     while (resp := get(daemon.address, path)).status != 200 and time.monotonic() < deadline:
         time.sleep(0.1)
     expect(path, resp)
+
+
+@case()
+def unanswered_connect(daemon, _):
+    """A backend whose kernel answers no connect (its queue is full): 503 once connect_timeout has passed. The kernel itself would
+    try for two minutes, so whoever answers sooner has a timer."""
+    with socket.socket() as listener, socket.socket() as only:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        only.connect(listener.getsockname())
+        backend = "127.0.0.1:%d" % listener.getsockname()[1]
+        with Daemon(daemon.argv[0], backend, ["-p", "connect_timeout=0.2"]) as unlucky, Client(unlucky.address, timeout=30) as client:
+            assert client.get("/").status == 503
+            log = tool(unlucky, "varnishlog", "-d", "-g", "raw", "-i", "FetchError,BackendOpen")
+            assert "timed out" in log and "BackendOpen" not in log, log
+            counters = unlucky.counters()
+            assert counters["MAIN.backend_fail"] == 1, counters["MAIN.backend_fail"]
+            assert counters["VBE.boot.default.fail_etimedout"] == 1
+            assert counters["VBE.boot.default.conn"] == 0
 
 
 @case("-s", "malloc,16m")
