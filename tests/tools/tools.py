@@ -9,11 +9,15 @@ varnishadm, varnishlog (four groupings, queries, a file written and read), varni
 (-1, -j, -f), varnishtop and varnishhist each see the same handful of requests.
 """
 import argparse
+import fcntl
 import json
 import os
 import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 import traceback
 
@@ -47,10 +51,12 @@ def traffic(daemon):
                                       ("HEAD", SMALL, ()), ("GET", LARGE, ()), ("GET", LARGE, ()), ("GET", PRIVATE, ()),
                                       ("GET", SMALL, ("Authorization: Basic dXNlcjpwYXNz",)), ("GET", "/nothing", ())):
             client.get(path, method, headers=headers)
-    # Counters and log are brought up to date at the end of things.
+    # Counters and log are brought up to date at the end of things: of the session, the last of these.
     assert daemon.wait_counter("MAIN.s_sess", lambda v: v >= 1) >= 1
     assert daemon.wait_counter("MAIN.client_req", lambda v: v >= 8) == 8
-    time.sleep(0.3)
+    deadline = time.monotonic() + 20
+    while "SessClose" not in tool(daemon, "varnishlog", "-d", "-g", "session") and time.monotonic() < deadline:
+        pass
 
 
 def check_adm(daemon):
@@ -135,14 +141,22 @@ def check_top(daemon):
 
 
 def check_hist(daemon):
-    """varnishhist draws on a terminal only; it must come up, find what it wants, and go."""
-    script = ["script", "-qec", f"timeout -s INT 3 varnishhist -n {daemon.workdir} -d", "/dev/null"]
-    if subprocess.run(["sh", "-c", "command -v script"], stdout=subprocess.DEVNULL, check=False).returncode != 0:
-        return
-    p = subprocess.run(script, env=dict(os.environ, TERM="xterm"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.STDOUT, timeout=20, check=False)
-    text = p.stdout.decode(errors="replace")
-    assert "|" in text or "#" in text, text[-500:]
+    """varnishhist draws on a terminal only; it must come up, and draw what it finds."""
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    p = subprocess.Popen(["varnishhist", "-n", daemon.workdir, "-d"], env=dict(os.environ, TERM="xterm"),
+                         stdin=its, stdout=its, stderr=its, start_new_session=True)
+    os.close(its)
+    text, deadline = b"", time.monotonic() + 20
+    try:
+        while b"|" not in text and b"#" not in text and time.monotonic() < deadline and p.poll() is None:
+            if select.select([ours], [], [], 1)[0]:
+                text += os.read(ours, 4096)
+        assert b"|" in text or b"#" in text, (p.poll(), text[-500:])
+    finally:
+        p.kill()
+        p.wait()
+        os.close(ours)
 
 
 def main():
