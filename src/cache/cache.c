@@ -52,7 +52,7 @@ static void forget_cores(struct cache *cache, struct objhead *head)
     for (size_t i = 0; cores != NULL && i < cores->count; i++) {
         cores->v[i]->place = CORE_LEAVING;
     }
-    struct objcore *left = head__rebuild(head, NULL, HEAD_FRONT);
+    struct objcore *left = head__arrange(head, NULL, HEAD_FRONT);
     stripe__unlock(stripe);
     while (left != NULL) {
         struct objcore *oc = left;

@@ -9,8 +9,9 @@
  *   5 finished    attributes and record go to the store; what the object replaces leaves; the boc
  *                 goes once nobody can be looking at it
  *   6 used        hits take references and nothing else
- *   7 let go      expired, evicted, purged or replaced: it leaves the array and dies in the store,
- *                 in that order, and after a grace period the cache's reference is dropped
+ *   7 let go      expired, evicted, purged or replaced: it dies in the store and leaves the array,
+ *                 in that order and under one lock, so that nobody can report as gone what a later
+ *                 worker might still find; after a grace period the cache's reference is dropped
  *   8 freed       with the last reference its place in the store, and it
  *
  * A failed fetch goes from 2, 3 or 4 to 7.  A fetch whose head's epoch moved skips the array, and
@@ -188,16 +189,18 @@ static inline const struct cores *head__cores(const struct objhead *head)
     return atomic_load_explicit(&head->cores, memory_order_acquire);
 }
 /* Adds a core (may be NULL; the array takes a reference of its own) before or behind those who
- * stay.  Returns those who left, for core__let_go after unlocking.  Under the stripe. */
+ * stay.  Those who leave are dead in the store before; returns them, for core__let_go after
+ * unlocking.  Under the stripe. */
 enum head_end { HEAD_FRONT, HEAD_BACK };
 MUST_USE struct objcore *head__rebuild(struct objhead *head, struct objcore *added,
                                        enum head_end end);
+/* Likewise, but in the store they stay alive, for a next worker. */
+MUST_USE struct objcore *head__arrange(struct objhead *head, struct objcore *added,
+                                       enum head_end end);
 /* Marks one core and rebuilds; NULL if it was not inside.  Under the stripe. */
 MUST_USE struct objcore *head__take_out(struct objcore *oc);
-/* Phase 7 for a chain; returns how many.  Without locks. */
+/* The end of phase 7 for a chain; returns how many.  Without locks. */
 unsigned core__let_go(struct cache *cache, struct objcore *chain);
-/* Likewise, for a chain that left a tomb (tomb__in_stores). */
-unsigned core__lose(struct cache *cache, struct objcore *chain);
 /* Both: takes it out, lets it go.  False if somebody else did.  Without locks. */
 bool core__kill(struct objcore *oc);
 
@@ -219,11 +222,10 @@ struct objhead *table__any(struct stripe *stripe);
 /* What is found of this digest from now on is too old.  Under the stripe. */
 void tomb__add(struct cache *cache, const struct digest *digest);
 void tomb__free_all(struct cache *cache);
-/* And no later worker finds it either.  Without locks; before the death of what may have replaced
- * it, and before it is acknowledged. */
+/* And no later worker finds it either; before the death of what may have replaced it, and before it
+ * is acknowledged. */
 void tomb__in_stores(struct cache *cache, const struct digest *digest);
-/* oc is live: what it replaces and was not found yet is found by no later worker.  Without locks.
- */
+/* oc is live: what it replaces and was not found yet is found by no later worker. */
 void tomb__replaced(const struct objcore *oc);
 /* Whether the stored objects a and b answer the same requests. */
 bool core__same_variant(const struct objcore *a, const struct objcore *b);

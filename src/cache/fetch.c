@@ -7,8 +7,8 @@
  * readers that looked at it before are through with it a grace period later.
  *
  * Replacement is in an order that no reader and no crash can see through: the new core stands
- * before the old one from phase 3 on; its record goes live; only then the old one leaves the array
- * and dies in the store.  A purge that comes in between takes the new core out of the array and
+ * before the old one from phase 3 on; its record goes live; only then the old one dies in the store
+ * and leaves the array.  A purge that comes in between takes the new core out of the array and
  * kills it in the store, live or not: stv_dead before stv_final means that it never goes live. */
 #include "cache/cache_priv.h"
 
@@ -201,7 +201,7 @@ bool obj_ready(struct objcore *busy)
     }
     park__answer_all(boc, busy, &wakes);
     stripe__unlock(stripe);
-    (void)core__lose(cache, left);
+    (void)core__let_go(cache, left);
     park__wake(cache, &wakes);
     if (!is_current && head != &cache->nowhere) {
         count(&cache->stale_fetches, 1);
@@ -351,7 +351,7 @@ static bool settle(struct objcore *oc, struct boc *boc, enum rc rc)
     if (is_alone) {
         tomb__replaced(oc);
     }
-    (void)core__lose(head->cache, left);
+    (void)core__let_go(head->cache, left);
     release_replaced(&replaced);
     return is_alone;
 }
@@ -393,7 +393,7 @@ void obj_fail(struct objcore *busy)
     park__promote(head, boc, &wakes);
     struct replaced replaced = take_replaced(boc);
     stripe__unlock(stripe);
-    (void)core__lose(head->cache, left);
+    (void)core__let_go(head->cache, left);
     release_replaced(&replaced);
     park__wake(head->cache, &wakes);
     follow__progress(boc);

@@ -223,7 +223,7 @@ static size_t mark_surplus(const struct cores *old, size_t room)
     return staying;
 }
 
-struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum head_end end)
+struct objcore *head__arrange(struct objhead *head, struct objcore *added, enum head_end end)
 {
     const struct cores *old = head__cores(head);
     size_t staying = mark_surplus(old, HEAD_CORES_MAX - (added != NULL));
@@ -244,12 +244,39 @@ struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum 
             left = oc;
         }
     }
-    /* What leaves for one that was found is only older than that one. */
-    if (left != NULL && (added == NULL || (added->flags & CORE_FOUND) == 0)) {
-        tomb__add(head->cache, &head->digest);
-    }
     cores_retire(old);
     return left;
+}
+
+/* Before they leave, and under the same lock: so whoever does not find them there knows that no
+ * later worker finds them either, and may say so. */
+static void kill_leaving(const struct objhead *head, bool leaves_tomb)
+{
+    const struct cores *cores = head__cores(head);
+    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
+        struct objcore *oc = cores->v[i];
+        if (oc->place != CORE_LEAVING) {
+            continue;
+        }
+        if (leaves_tomb) {
+            /* First: it may have replaced what must not outlive it. */
+            tomb__add(head->cache, &head->digest);
+            tomb__in_stores(head->cache, &head->digest);
+            leaves_tomb = false;
+        }
+        /* Also one that is not finished yet: then it will never go live. */
+        if (oc->stv != NULL) {
+            stv_dead(oc->stv);
+        }
+    }
+}
+
+struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum head_end end)
+{
+    (void)mark_surplus(head__cores(head), HEAD_CORES_MAX - (added != NULL));
+    /* What leaves for one that was found is only older than that one. */
+    kill_leaving(head, added == NULL || (added->flags & CORE_FOUND) == 0);
+    return head__arrange(head, added, end);
 }
 
 struct objcore *head__take_out(struct objcore *oc)
@@ -268,23 +295,10 @@ unsigned core__let_go(struct cache *cache, struct objcore *chain)
         struct objcore *oc = chain;
         chain = oc->next_left;
         expiry__remove(cache, oc);
-        /* Also of one that is not finished yet: then it will never go live. */
-        if (oc->stv != NULL) {
-            stv_dead(oc->stv);
-        }
         cache__defer(&oc->rcu, drop_array_ref);
         n++;
     }
     return n;
-}
-
-unsigned core__lose(struct cache *cache, struct objcore *chain)
-{
-    if (chain != NULL) {
-        /* First: it may have replaced what must not outlive it. */
-        tomb__in_stores(cache, &chain->head->digest);
-    }
-    return core__let_go(cache, chain);
 }
 
 bool core__kill(struct objcore *oc)
@@ -295,5 +309,5 @@ bool core__kill(struct objcore *oc)
     stripe__lock(stripe);
     struct objcore *left = head__take_out(oc);
     stripe__unlock(stripe);
-    return core__lose(head->cache, left) > 0;
+    return core__let_go(head->cache, left) > 0;
 }

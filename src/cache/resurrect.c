@@ -200,9 +200,7 @@ static bool on_found(void *arg, const struct stv_found *found)
     struct objcore *oc = insert(finder, found, &left);
     stripe__unlock(stripe);
     RCU_READER_DONE();
-    /* The store may wait for its device now. */
     rcu_thread_offline();
-    /* It is only older than what was found: nothing else of the digest is too old for that. */
     (void)core__let_go(cache, left);
     if (oc == NULL) {
         return false;

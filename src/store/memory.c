@@ -346,10 +346,11 @@ static void mem_dead(struct stv_obj *obj)
     struct mem_obj *o = mem_obj_of(obj);
     mem_lock(m);
     bool was_alive = !atomic_exchange(&obj->is_dead, true) && obj->is_final;
-    mem_unlock(m);
     if (!was_alive) {
+        mem_unlock(m);
         return;
     }
+    /* Before the lock is free: whoever is told that it is dead already can rely on that. */
     if (o->record != CAT_NO_RECORD) {
         seam_step(m->seam);
         cat_set_state(&m->cat.record[o->record], CAT_DEAD);
@@ -357,7 +358,6 @@ static void mem_dead(struct stv_obj *obj)
         atomic_thread_fence(memory_order_seq_cst);
         seam_step(m->seam);
     }
-    mem_lock(m);
     const struct mem_slot *slot = mem__oa_slot(o);
     struct slab *slab = slabs_at(&m->slabs, slot->off);
     slab->objs[slabs_slot(&m->slabs, slot->off)] = NULL;

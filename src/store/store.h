@@ -153,7 +153,8 @@ YIELDS MUST_USE enum rc stv_verify(struct stv_obj *obj);
 void stv_retime(struct stv_obj *obj, const struct stv_record *record);
 
 /* No later worker will see it; before the purge, replacement or eviction is acknowledged.  Also
- * before or during stv_final. */
+ * before or during stv_final.  Done once it returns, also if another thread began it.  Never
+ * suspends, takes no lock but the engine's. */
 void stv_dead(struct stv_obj *obj);
 /* Frees everything that no lease holds.  Takes *obj. */
 void stv_deleteobj(struct stv_obj **obj);

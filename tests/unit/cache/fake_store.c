@@ -261,7 +261,14 @@ void stv_touch(struct stv_obj *obj)
 
 void stv_dead(struct stv_obj *obj)
 {
-    lock(obj->stv);
+    struct stevedore *stv = obj->stv;
+    lock(stv);
+    bool is_live = obj->is_final && !obj->is_dead;
+    unlock(stv);
+    if (is_live && stv->before_dead != NULL) {
+        stv->before_dead(stv->before_dead_arg);
+    }
+    lock(stv);
     if (obj->is_final && !obj->is_dead) {
         atomic_fetch_sub(&obj->stv->live, 1);
     }

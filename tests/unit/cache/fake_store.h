@@ -18,6 +18,9 @@ struct stevedore {
     size_t alloc_bytes; /* what stv_alloc gives at most */
     size_t alloc_round; /* and to what it rounds up; 0: not */
     bool yields;        /* alloc and final suspend */
+    /* At the beginning of stv_dead, of a live object. */
+    void (*before_dead)(void *arg);
+    void *before_dead_arg;
     /* At the beginning of stv_deleteobj. */
     void (*before_delete)(void *arg, void *owner);
     void *before_delete_arg;

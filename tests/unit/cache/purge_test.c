@@ -8,9 +8,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/check.h"
 #include "rig.h"
+#include "run/rcu.h"
 
 static void run(fiber_fn *fn)
 {
@@ -313,6 +317,94 @@ static void a_record_does_not_go_live_behind_a_purge(void **state)
     run(during_final);
 }
 
+/* ---- at the same time on two threads ---- */
+
+enum { STOPS = 4 };
+
+/* One thread takes an object out of its head and stops before the store knows that it is dead;
+ * another purges the same digest.  Whether that one waits or does the work itself: when its purge
+ * returns, a next worker finds nothing. */
+struct meeting {
+    struct rig *rig;
+    pthread_t purger;
+    _Atomic bool has_purged;
+    bool was_live;
+    unsigned stops;
+};
+
+static void *purge_meanwhile(void *arg)
+{
+    struct meeting *m = arg;
+    struct digest key = rig_key(1);
+    rcu_register_thread();
+    (void)cache_purge(m->rig->cache, &key);
+    m->was_live = fake_is_live(&m->rig->stv, &key);
+    rcu_unregister_thread();
+    atomic_store(&m->has_purged, true);
+    return NULL;
+}
+
+/* Called by whoever is about to store DEAD.  A purge that does not wait for it is through long
+ * before this goes on; one that does wait cannot be harmed by how long this stops. */
+static void stop_here(void *arg)
+{
+    struct meeting *m = arg;
+    m->rig->stv.before_dead = NULL;
+    m->stops++;
+    CHECK(pthread_create(&m->purger, NULL, purge_meanwhile, m) == 0);
+    for (unsigned i = 0; i < 100 && !atomic_load(&m->has_purged); i++) {
+        const struct timespec ts = {.tv_nsec = (long)NS_PER_MS};
+        (void)nanosleep(&ts, NULL);
+    }
+}
+
+static void take_out(struct rig *rig, unsigned how)
+{
+    struct digest key = rig_key(1);
+    struct lookup_req req = rig_req(1);
+    struct lookup found;
+    switch (how) {
+    case 0:
+        (void)cache_purge(rig->cache, &key);
+        break;
+    case 1:
+        assert_true(fake_evict(&rig->stv));
+        break;
+    case 2:
+        loop_clock_advance(loop_self(), 31 * NS_PER_S);
+        (void)cache_expire(rig->cache);
+        break;
+    default:
+        req.always_miss = true;
+        assert_int_equal(cache_lookup(rig->cache, &req, &found), RC_OK);
+        assert_int_equal(rig_fetch(rig, &found.busy, "new"), RC_OK);
+        break;
+    }
+}
+
+static void meet(void *arg)
+{
+    struct rig *rig = arg;
+    for (unsigned how = 0; how < STOPS; how++) {
+        struct meeting m = {.rig = rig};
+        rig_put(rig, 1, "old");
+        rig->stv.before_dead = stop_here;
+        rig->stv.before_dead_arg = &m;
+        take_out(rig, how);
+        assert_int_equal(m.stops, 1);
+        assert_int_equal(pthread_join(m.purger, NULL), 0);
+        assert_false(m.was_live);
+        (void)purge(rig);
+    }
+}
+
+static void a_purge_waits_for_who_is_killing_the_same(void **state)
+{
+    (void)state;
+    const struct rig_conf conf = {.seed = 1};
+    rig_run(&conf, meet);
+}
+
 /* ---- refreshes ---- */
 
 static void slow_refresh(void *arg)
@@ -406,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_fetch_from_before_is_not_found_later),
         cmocka_unit_test(a_body_that_streams_is_read_to_its_end),
         cmocka_unit_test(a_record_does_not_go_live_behind_a_purge),
+        cmocka_unit_test(a_purge_waits_for_who_is_killing_the_same),
         cmocka_unit_test(a_slow_refresh_does_not_bring_old_content_back),
         cmocka_unit_test(who_is_promoted_after_a_purge_starts_from_nothing),
         cmocka_unit_test(those_of_a_detached_fetch_that_fails_join_the_next),
