@@ -95,9 +95,17 @@ struct request {
     uint64_t t_head_ns;  /* ... when the head was whole */
     uint64_t t_prev_ns;  /* of the last Timestamp record */
     const char *listener;
+    /* Both ends as VCL knows them: client and server are what a proxy told, or else the same as
+     * remote and local, which are those of the connection itself. */
     struct str client_addr;
     struct str client_port;
     struct str server_addr; /* stands for a missing Host in the hash */
+    struct str server_port;
+    struct str remote_addr;
+    struct str remote_port;
+    struct str local_addr;
+    struct str local_port;
+    struct str proxy_tlvs; /* what the proxy added (http/proxy.h); STR_NONE without one */
     struct vslb log;
     struct request_bytes bytes;
 };

@@ -10,7 +10,8 @@
 /* A connection being served needs the head of a request, and memory to answer it. */
 static size_t work_bytes(const struct params *p)
 {
-    return param(p, http_req_size) + param(p, workspace_client) + ((size_t)4 << 10);
+    size_t head = param(p, http_req_size) < PROXY_MAX ? PROXY_MAX : param(p, http_req_size);
+    return head + param(p, workspace_client) + ((size_t)4 << 10);
 }
 
 struct front *front_new(const struct front_conf *conf)

@@ -14,7 +14,8 @@ struct front_listen {
     const char *addr; /* numeric host, or a path */
     const char *port; /* "-" for a Unix socket */
     bool is_unix;
-    const int *fds; /* one for each loop, or one for all */
+    bool is_proxied; /* each connection begins with a preface of the PROXY protocol */
+    const int *fds;  /* one for each loop, or one for all */
     unsigned fds_count;
 };
 

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 #include "front/front.h"
+#include "http/proxy.h"
 
 /* One loop's share of the front. */
 struct door {
@@ -38,6 +39,22 @@ enum sess_end {
     SESS__COUNT
 };
 
+/* One end of a connection, as text without a NUL. */
+struct sess_end_text {
+    char addr[INET6_ADDRSTRLEN];
+    char port[6];
+    uint8_t addr_len;
+    uint8_t port_len;
+};
+
+/* What a proxy said: the ends of the connection that it took. */
+struct proxied {
+    struct sess_end_text client;
+    struct sess_end_text server;
+    size_t tlvs_len;
+    char tlvs[];
+};
+
 /* A connection.  Idle it is this struct and a descriptor: no fiber, no buffer. */
 struct sess {
     uint32_t magic;
@@ -46,14 +63,12 @@ struct sess {
     const struct front_listen *listen;
     struct list link;
     struct sock sock;
-    uint64_t t_open_ns; /* real time */
-    char addr[INET6_ADDRSTRLEN];
-    char port[6];
-    char server_addr[INET6_ADDRSTRLEN];
-    bool has_sent; /* at least a byte */
-    uint8_t addr_len;
-    uint8_t port_len;
-    uint8_t server_addr_len;
+    uint64_t t_open_ns;          /* real time */
+    struct sess_end_text remote; /* the ends of this very connection */
+    struct sess_end_text local;
+    struct proxied *proxied; /* owned; NULL without a proxy that told */
+    bool has_sent;           /* at least a byte */
+    bool awaits_preface;
 };
 #define SESS_MAGIC 0x91e2b0d5u
 
@@ -64,6 +79,17 @@ void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *pee
 void sess__close(struct sess **sess, enum sess_end why);
 /* Waits for the next request without a fiber. */
 void sess__idle(struct sess *sess);
+
+/* Part of a buffer: what has come and is not used yet. */
+struct span {
+    size_t at;
+    size_t fill;
+};
+
+/* Reads what a proxy says first (preface.c); *left of buf is the client's.  cap: PROXY_MAX at
+ * least.  SESS__COUNT: the connection goes on.  Yields. */
+YIELDS MUST_USE enum sess_end preface__read(struct sess *sess, char *buf, size_t cap,
+                                            struct span *left);
 
 /* A fiber that serves what has come in (h1.c).  Yields. */
 YIELDS void h1__serve(void *sess);

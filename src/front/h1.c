@@ -67,6 +67,20 @@ static YIELDS enum rc read_head(struct h1 *h1)
     }
 }
 
+/* Whom a proxy spoke for takes the place of the proxy. */
+static void tell_ends(struct h1 *h1)
+{
+    struct request *req = &h1->req;
+    const struct proxied *p = h1->sess->proxied;
+    const struct sess_end_text *client = p == NULL ? &h1->sess->remote : &p->client;
+    const struct sess_end_text *server = p == NULL ? &h1->sess->local : &p->server;
+    req->client_addr = (struct str){client->addr, client->addr_len};
+    req->client_port = (struct str){client->port, client->port_len};
+    req->server_addr = (struct str){server->addr, server->addr_len};
+    req->server_port = (struct str){server->port, server->port_len};
+    req->proxy_tlvs = p == NULL ? STR_NONE : (struct str){p->tlvs, p->tlvs_len};
+}
+
 static void new_request(struct h1 *h1)
 {
     struct sess *sess = h1->sess;
@@ -83,10 +97,12 @@ static void new_request(struct h1 *h1)
         .arena = &h1->arena,
         .session_vxid = sess->vxid,
         .listener = sess->listen->name,
-        .client_addr = {sess->addr, sess->addr_len},
-        .client_port = {sess->port, sess->port_len},
-        .server_addr = {sess->server_addr, sess->server_addr_len},
+        .remote_addr = {sess->remote.addr, sess->remote.addr_len},
+        .remote_port = {sess->remote.port, sess->remote.port_len},
+        .local_addr = {sess->local.addr, sess->local.addr_len},
+        .local_port = {sess->local.port, sess->local.port_len},
     };
+    tell_ends(h1);
     h1->head_sent = false;
 }
 
@@ -168,6 +184,21 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
     return SESS__COUNT;
 }
 
+/* What came behind the preface in one go is the beginning of a request. */
+static YIELDS enum sess_end begin(struct h1 *h1)
+{
+    if (!h1->sess->awaits_preface) {
+        return SESS__COUNT;
+    }
+    struct span left = {0};
+    enum sess_end end = preface__read(h1->sess, h1->buf, h1->cap, &left);
+    h1->at = left.at;
+    h1->fill = left.fill;
+    h1->t_first_ns = clock_real_ns();
+    h1->deadline_ns = clock_after(clock_mono_ns(), param(params_of(h1), timeout_req));
+    return end;
+}
+
 static enum sess_end end_of(const struct h1 *h1, enum rc rc)
 {
     bool is_between = h1->fill == h1->at || h1_is_blank(h1->buf + h1->at, h1->fill - h1->at);
@@ -227,6 +258,9 @@ void h1__serve(void *session)
     struct h1 *h1 = pool_get(front->work_pool);
     *h1 = (struct h1){.sess = sess, .front = front};
     h1->cap = param(front->conf.params, http_req_size);
+    if (h1->cap < PROXY_MAX) {
+        h1->cap = PROXY_MAX;
+    }
     size_t used = sizeof *h1 + h1->cap;
     size_t block = pool_block_bytes(front->work_pool);
     if (used + ((size_t)8 << 10) > block) {
@@ -236,7 +270,10 @@ void h1__serve(void *session)
     }
     h1->buf = (char *)(h1 + 1);
     arena_init(&h1->arena, (char *)h1 + used, block - used);
-    enum sess_end end = serve_all(h1);
+    enum sess_end end = begin(h1);
+    if (end == SESS__COUNT) {
+        end = serve_all(h1);
+    }
     pool_put(front->work_pool, h1);
     if (end == SESS__COUNT) {
         sess__idle(sess);

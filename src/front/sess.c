@@ -24,8 +24,7 @@ static const struct {
 };
 
 /* Writes host and port of an address; those of Unix sockets read as in Varnish. */
-static void put_address(const struct sockaddr *sa, char *host, uint8_t *host_len, char *port,
-                        uint8_t *port_len)
+static void put_address(const struct sockaddr *sa, struct sess_end_text *end)
 {
     const void *bytes = NULL;
     uint16_t number = 0;
@@ -38,15 +37,13 @@ static void put_address(const struct sockaddr *sa, char *host, uint8_t *host_len
         bytes = &in6->sin6_addr;
         number = ntohs(in6->sin6_port);
     }
-    if (bytes == NULL || inet_ntop(sa->sa_family, bytes, host, INET6_ADDRSTRLEN) == NULL) {
-        memcpy(host, "0.0.0.0", 8);
+    if (bytes == NULL || inet_ntop(sa->sa_family, bytes, end->addr, sizeof end->addr) == NULL) {
+        memcpy(end->addr, "0.0.0.0", 8);
     }
-    *host_len = (uint8_t)strlen(host);
-    if (port != NULL) {
-        struct sb sb = sb_of(port, 6);
-        sb_u64(&sb, number);
-        *port_len = (uint8_t)sb.len;
-    }
+    end->addr_len = (uint8_t)strlen(end->addr);
+    struct sb sb = sb_of(end->port, sizeof end->port);
+    sb_u64(&sb, number);
+    end->port_len = (uint8_t)sb.len;
 }
 
 static void log_open(struct sess *sess)
@@ -54,20 +51,21 @@ static void log_open(struct sess *sess)
     struct engine *engine = sess->door->front->conf.engine;
     struct vslb log;
     engine_log_open(engine, &log, sess->vxid | VSL_CLIENTMARKER);
-    vslb_str(&log, SLT_Begin, STR("sess 0 HTTP/1"));
+    vslb_str(&log, SLT_Begin,
+             sess->listen->is_proxied ? STR("sess 0 PROXY") : STR("sess 0 HTTP/1"));
     struct sb sb;
     if (!vslb_claim(&log, SLT_SessOpen, &sb)) {
         return;
     }
-    sb_add(&sb, sess->addr, sess->addr_len);
+    sb_add(&sb, sess->remote.addr, sess->remote.addr_len);
     sb_chr(&sb, ' ');
-    sb_add(&sb, sess->port, sess->port_len);
+    sb_add(&sb, sess->remote.port, sess->remote.port_len);
     sb_chr(&sb, ' ');
     sb_put(&sb, str_of(sess->listen->name));
     sb_chr(&sb, ' ');
-    sb_add(&sb, sess->server_addr, sess->server_addr_len);
+    sb_add(&sb, sess->local.addr, sess->local.addr_len);
     sb_chr(&sb, ' ');
-    sb_put(&sb, str_of(sess->listen->is_unix ? "0" : sess->listen->port));
+    sb_add(&sb, sess->local.port, sess->local.port_len);
     sb_chr(&sb, ' ');
     sb_seconds(&sb, sess->t_open_ns);
     sb_chr(&sb, ' ');
@@ -77,15 +75,14 @@ static void log_open(struct sess *sess)
 
 static void name_ends(struct sess *sess, const struct sockaddr *peer)
 {
-    put_address(peer, sess->addr, &sess->addr_len, sess->port, &sess->port_len);
+    put_address(peer, &sess->remote);
     struct sockaddr_storage local = {.ss_family = AF_UNIX};
     socklen_t len = sizeof local;
     if (!sess->listen->is_unix) {
         /* A failure leaves the address of a Unix socket: 0.0.0.0. */
         (void)getsockname(sess->sock.fd, (struct sockaddr *)&local, &len);
     }
-    put_address((const struct sockaddr *)&local, sess->server_addr, &sess->server_addr_len, NULL,
-                NULL);
+    put_address((const struct sockaddr *)&local, &sess->local);
 }
 
 void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *peer,
@@ -98,6 +95,7 @@ void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *pee
     sess->magic = SESS_MAGIC;
     sess->door = door;
     sess->listen = at->listen;
+    sess->awaits_preface = at->listen->is_proxied;
     list_init(&sess->link);
     if (sock_open(&sess->sock, take_fd) != RC_OK) {
         engine_counters(engine)->sess_fail++;
@@ -135,6 +133,7 @@ void sess__close(struct sess **session, enum sess_end why)
     if (sess->sock.fd >= 0) {
         sock_close(&sess->sock);
     }
+    XFREE(sess->proxied);
     sess->magic = 0;
     free(sess);
 }
@@ -144,7 +143,7 @@ static void woken(struct sock *sock, enum rc why)
     struct sess *sess = CONTAINER_OF(sock, struct sess, sock);
     CHECK_OBJ(sess, SESS_MAGIC);
     if (why != RC_OK) {
-        sess__close(&sess, SESS_RX_CLOSE_IDLE);
+        sess__close(&sess, sess->awaits_preface ? SESS_RX_TIMEOUT : SESS_RX_CLOSE_IDLE);
         return;
     }
     if (fiber_start(h1__serve, sess, "h1") != RC_OK) {

@@ -203,6 +203,7 @@ static void open_front(struct worker *w)
             .addr = l->addr,
             .port = l->port,
             .is_unix = l->is_unix,
+            .is_proxied = l->proto == WORKER_PROTO_PROXY,
             .fds = l->fds,
             .fds_count = l->fds_count,
         };
