@@ -10,9 +10,12 @@ The promises under test:
 
   * No wrong byte: a response that looks complete is, byte for byte, one version of its URL.
   * No way back: once a version has been seen in the cache, or a purge has been acknowledged, nothing older is served to a request
-    that begins afterwards, whatever dies in between.
+    that begins afterwards, whatever dies in between.  A purge kills answers, not versions: each answer of the origin has a number,
+    and of those that the origin had given when the purge began none is served to a request that begins after its acknowledgement.
+  * Nothing half: what a worker had not fetched to its end when it was killed is never served by a later one; and what any worker
+    had before a stop is not served after it.
   * Warm: what was acknowledged as stored (a full hit on it was seen, and it was neither purged nor let expire since) is a hit
-    again after the worker's death, with its bytes.
+    again after the worker's death: the same answer of the origin, unless the new worker was asked before it had come to it.
   * Short: the first hit after a kill comes soon; how soon is printed.
 
 The load: clients ask for random URLs of many sizes; another thread makes new versions and purges, or lets short-lived objects be
@@ -70,8 +73,10 @@ class Url:
         self.seen, self.seen_life = 0, -1
         # The version whose full response came first at `full_at`, in that life of the worker.
         self.full, self.full_at, self.full_life = -1, 0.0, -1
-        # The version that is acknowledged as stored; -1 if there is none.
-        self.stored = -1
+        # The version that is acknowledged as stored, and which answer of the origin; -1 if there is none.
+        self.stored, self.stored_serial = -1, -1
+        # Answers of the origin below this one were purged.
+        self.purged = 0
 
 
 class Crash:
@@ -81,6 +86,7 @@ class Crash:
         self.origin = Origin()
         self.urls = [Url(p) for p in self._paths()]
         self.life = 0
+        self.ends = []          # of workers: (moment, by when it had ended for sure, whether its objects went with it)
         self.way = "start"
         self.stop = threading.Event()
         self.go = threading.Event()
@@ -89,7 +95,7 @@ class Crash:
         self.lock = threading.Lock()
         self.faults = []
         self.count = dict.fromkeys(("responses", "hits", "misses", "cut", "bytes", "purges", "replacements", "kills", "segv",
-                                    "restarts", "checked", "warm", "unavailable"), 0)
+                                    "restarts", "checked", "warm", "early", "unseen", "unavailable"), 0)
         self.first_hits = []
         self.recoveries = []
         self.delays = 0
@@ -130,7 +136,22 @@ class Crash:
             for name, n in what.items():
                 self.count[name] += n
 
-    def check(self, url, resp, began, life, floor):
+    def check_answer(self, url, resp, began, purged):
+        """Whether this answer of the origin may be served to a request that began then."""
+        path, version, asked, ended = self.origin.answer(resp.serial)
+        if (path, version) != (url.path, resp.version):
+            self.fault(f"{url.path}: answer {resp.serial} was for {path}, version {version}, not {resp.version}")
+        if resp.serial < purged:
+            self.fault(f"{url.path}: answer {resp.serial}, version {version}, is served though all before {purged} were purged")
+        for at, over, is_emptied in list(self.ends):
+            if not asked < at or not began > over:
+                continue
+            if is_emptied:
+                self.fault(f"{url.path}: answer {resp.serial}, version {version}, is served after a stop")
+            elif ended is None or ended > over:
+                self.fault(f"{url.path}: answer {resp.serial}, version {version}, had not ended when its worker did")
+
+    def check(self, url, resp, began, life, floor, purged):
         """Judges one complete response to a request that began with these values of life and floor."""
         if resp.status != 200:
             self.note(unavailable=1)
@@ -142,6 +163,7 @@ class Crash:
                        + (bodies.first_difference(resp.body, want) if want is not None else "no version"))
             return
         self.note(responses=1, bytes=len(resp.body), **{"hits" if resp.is_hit else "misses": 1})
+        self.check_answer(url, resp, began, purged)
         if version < floor:
             self.fault(f"{url.path}: version {version} after {floor} was acknowledged "
                        f"({'hit' if resp.is_hit else 'miss'}, Age {resp.header('age')})")
@@ -161,17 +183,18 @@ class Crash:
             if resp.is_hit and settled and version >= url.floor:
                 url.floor = version
                 if not url.is_short:
-                    url.stored = version
+                    url.stored, url.stored_serial = version, resp.serial
 
     def ask(self, client, url):
         """One request and its checks."""
         with url.lock:
             life = self.life
             floor = max(url.floor, url.seen if url.seen_life == life else 0)
+            purged = url.purged
         began = time.monotonic()
         client.ask(url.path, host=HOST)
         resp = client.response()
-        self.check(url, resp, began, life, floor)
+        self.check(url, resp, began, life, floor, purged)
         return resp
 
     # ---- load ----
@@ -228,12 +251,14 @@ class Crash:
             with url.lock:
                 url.stored = -1
                 version = self.origin.bump(url.path)
+            serials = self.origin.serials()
             status, text = self.daemon.cli(*self.purge_words(url))
             with url.lock:
                 # Whatever was seen while the purge was under way says nothing about what is stored now.
                 url.stored, url.full = -1, -1
                 if status == 200:
                     url.floor = max(url.floor, version)
+                    url.purged = serials
             if status == 200:
                 self.note(purges=1)
             elif status not in (0, 300, 400, 101):
@@ -259,11 +284,15 @@ class Crash:
         if way == "restart":
             at = time.monotonic()
             self.daemon.cli_ok("stop")
+            over = time.monotonic()
             self.daemon.cli_ok("start")
+            self.ends.append((at, over, True))
             self.note(restarts=1)
             return way, at
         at = self.daemon.kill_worker(signal.SIGSEGV if way == "segv" else signal.SIGKILL)
         if at is not None:
+            # The worker writes its report while it dies, and its other threads go on meanwhile.
+            self.ends.append((at, at + (5 if way == "segv" else 0), False))
             self.note(**{"segv" if way == "segv" else "kills": 1})
         return way, at
 
@@ -297,6 +326,7 @@ class Crash:
             quiet_already = True
         else:
             quiet_already = False
+        self.evictions()
         # Twice, as a request may meet the new worker before we know that the old one has ended.
         self.life += 1
         way, at = self.end_worker()
@@ -330,7 +360,7 @@ class Crash:
                 self.first_hits.append(took)
                 self.recoveries.append(back)
             self.delays = delays
-            self.all_back(stored)
+            self.all_back(stored, at, back)
         self.daemon.wait_running(20)
         self.panic_report(way)
         self.go.set()
@@ -343,7 +373,23 @@ class Crash:
             self.fault(f"no panic report after SIGSEGV: {status} {text}")
         self.daemon.cli("panic.clear")
 
-    def all_back(self, stored):
+    def is_back(self, url, resp, at, back):
+        """Whether this answers for what was stored."""
+        if not resp.is_hit:
+            return False
+        if resp.serial == url.stored_serial:
+            return True
+        _, _, asked, ended = self.origin.answer(resp.serial)
+        if at <= asked <= at + back:
+            # The new worker was asked for it, by the load or by first_hit(), before it had come to it.
+            self.note(early=1)
+            return True
+        # A later one may have taken its place without our having seen it: by a purge whose acknowledgement was lost, and a fetch
+        # for a client that left.
+        self.note(unseen=1)
+        return resp.serial > url.stored_serial and ended is not None and ended < at
+
+    def all_back(self, stored, at, back):
         missing = 0
         try:
             with Client(self.daemon.address, timeout=20) as client:
@@ -351,20 +397,24 @@ class Crash:
                     version = url.stored
                     resp = self.ask(client, url)
                     self.note(checked=1)
-                    # A later version may have taken its place without our having seen it: by a purge whose acknowledgement
-                    # was lost, and a fetch for a client that left.
-                    if resp.is_hit and resp.version >= version:
+                    if resp.status == 200 and self.is_back(url, resp, at, back):
                         self.note(warm=1)
                         continue
                     missing += 1
                     url.stored = -1
                     if missing <= 3:
-                        self.fault(f"{url.path}: stored as version {version}, after the worker's end "
-                                   f"{'a hit on' if resp.is_hit else 'a miss, fetched'} {resp.version}")
+                        self.fault(f"{url.path}: stored as version {version} (answer {url.stored_serial}), after the worker's end "
+                                   f"{'a hit on' if resp.is_hit else 'a miss, fetched'} {resp.version} (answer {resp.serial}); "
+                                   f"{self.recovery_counters()}")
         except (Cut, OSError) as e:
             self.fault(f"the connection broke while all was at rest: {e}")
         if missing > 3:
             self.fault(f"{missing} of {len(stored)} stored objects did not come back")
+
+    def recovery_counters(self):
+        counters = self.daemon.counters()
+        return ", ".join(f"{name} {value}" for name, value in sorted(counters.items())
+                         if "recover" in name or name in ("MAIN.n_lru_nuked", "MAIN.n_expired", "MAIN.uptime"))
 
     # ---- the run ----
 
@@ -387,7 +437,6 @@ class Crash:
             self.go.set()
             for t in threads:
                 t.join(30)
-            self.evictions()
             output = daemon.output()
         self.report(output)
         return 1 if self.faults else 0
@@ -403,7 +452,8 @@ class Crash:
               f"{c['responses']} responses ({c['hits']} hits, {c['misses']} misses, {c['bytes'] / 1e6:.0f} MB) checked, "
               f"{c['cut']} cut, {c['unavailable']} refused; {c['purges']} purges, {c['replacements']} replacements")
         if c["checked"]:
-            print(f"crash: back after the worker's end: {c['warm']} of {c['checked']} stored objects")
+            print(f"crash: back after the worker's end: {c['warm']} of {c['checked']} stored objects, {c['early']} of them fetched by the "
+                  f"new worker because it was asked before it had come to them, {c['unseen']} replaced unseen")
         if self.first_hits and self.recoveries:
             hits = sorted(self.first_hits)
             print(f"crash: first hit after the end: median {hits[len(hits) // 2] * 1000:.0f} ms, longest {hits[-1] * 1000:.0f} ms "

@@ -21,6 +21,11 @@ class Response:
         return len(self.header("x-varnish", "").split()) == 2
 
     @property
+    def serial(self):
+        """Which of the origin's answers this came from; -1 if it does not say."""
+        return int(self.header("x-serial", "-1"))
+
+    @property
     def version(self):
         return int(self.header("x-version", "-1"))
 

@@ -4,7 +4,8 @@
 
 Flags of a path: chunked | eof (how the body's end is told), max-age=N | private | cc=WORD (Cache-Control), delay=MS
 (before the head), stall=MS (in mid-body), cut (close in mid-body), trickle=BYTES (that many at a time, 1 ms apart), close.
-Each response says its X-Version; bump() makes the next version of a path.
+Each response says its X-Version; bump() makes the next version of a path.  It also says its X-Serial, a number that no other
+response has: answer() tells what the origin did for that one, and when.
 """
 import collections
 import socket
@@ -23,6 +24,7 @@ class Origin:
         self.history = collections.defaultdict(list)
         self.requests = collections.Counter()
         self.total = 0
+        self.answers = []
         self.open = set()
         self.gate = threading.Event()
         self.gate.set()
@@ -35,6 +37,23 @@ class Origin:
     def reopen(self):
         self.listener = socket.create_server((self.host, self.port), backlog=1024)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    # ---- answers ----
+
+    def _begin(self, path, version):
+        with self.lock:
+            self.answers.append([path, version, time.monotonic(), None])
+            return len(self.answers) - 1
+
+    def serials(self):
+        """Answers that begin from now on have this number or a higher one."""
+        with self.lock:
+            return len(self.answers)
+
+    def answer(self, serial):
+        """(path, version, when it began, when its last piece began to leave or None) of a response."""
+        with self.lock:
+            return tuple(self.answers[serial])
 
     # ---- versions ----
 
@@ -134,7 +153,8 @@ class Origin:
         version = self.version(target)
         body = bodies.body(target, version)
         chunked = "chunked" in flags
-        head = [f"HTTP/1.1 200 OK\r\nX-Version: {version}\r\n"]
+        serial = self._begin(target, version)
+        head = [f"HTTP/1.1 200 OK\r\nX-Version: {version}\r\nX-Serial: {serial}\r\n"]
         if "max-age" in flags:
             head.append(f"Cache-Control: max-age={flags['max-age']}\r\n")
         if "private" in flags:
@@ -147,27 +167,37 @@ class Origin:
         if ends:
             head.append("Connection: close\r\n")
         head.append("\r\n")
-        conn.sendall("".join(head).encode())
         if method == "HEAD":
+            conn.sendall("".join(head).encode())
             return not ends
         step = int(flags.get("trickle") or 0) or (65536 if chunked else max(len(body), 1))
         half = len(body) // 2
+        pieces = ["".join(head).encode()]
         if "stall" in flags or "cut" in flags:
-            self._send(conn, body[:half], step, chunked, flags)
+            pieces += self._pieces(body[:half], step, chunked)
+            self._send(conn, pieces, flags)
             if "cut" in flags:
                 return False
             time.sleep(int(flags["stall"]) / 1000)
-            self._send(conn, body[half:], step, chunked, flags)
+            pieces = self._pieces(body[half:], step, chunked)
         else:
-            self._send(conn, body, step, chunked, flags)
+            pieces += self._pieces(body, step, chunked)
         if chunked:
-            conn.sendall(b"0\r\n\r\n")
+            pieces.append(b"0\r\n\r\n")
+        self._send(conn, pieces[:-1], flags)
+        # Before and not after: when the last bytes have left, this thread may sleep while a cache has them already.
+        self.answers[serial][3] = time.monotonic()
+        self._send(conn, pieces[-1:], flags)
         return not ends
 
     @staticmethod
-    def _send(conn, part, step, chunked, flags):
-        for i in range(0, len(part), step):
-            piece = part[i:i + step]
-            conn.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+    def _pieces(part, step, chunked):
+        parts = [part[i:i + step] for i in range(0, len(part), step)]
+        return [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in parts] if chunked else parts
+
+    @staticmethod
+    def _send(conn, pieces, flags):
+        for piece in pieces:
+            conn.sendall(piece)
             if "trickle" in flags:
                 time.sleep(0.001)
