@@ -18,6 +18,20 @@
 #include "base/mem.h"
 #include "mgt/child_priv.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define CHECKS_LEAKS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CHECKS_LEAKS 1
+#endif
+#endif
+#ifdef CHECKS_LEAKS
+#include <sanitizer/lsan_interface.h>
+#endif
+
+/* As the leak checker itself would end. */
+#define LEAKS_STATUS 23
+
 static unsigned loops_of(const struct mgt *mgt)
 {
     uint64_t loops = param(mgt->params.shared, loops);
@@ -114,6 +128,16 @@ static void redirect(int out_fd)
     (void)setvbuf(stderr, NULL, _IONBF, 0);
 }
 
+/* The worker has taken itself apart; what is left and nobody points at was forgotten. */
+static bool leaks(void)
+{
+#ifdef CHECKS_LEAKS
+    return __lsan_do_recoverable_leak_check() != 0;
+#else
+    return false;
+#endif
+}
+
 NORETURN static void become_worker(struct mgt *mgt, struct child_ends *ends)
 {
     reset_signals();
@@ -157,9 +181,11 @@ NORETURN static void become_worker(struct mgt *mgt, struct child_ends *ends)
                                .generation = mgt->child.generation};
     int status = mgt->worker(&conf);
     free(listens);
-    /* Cache and stores are the next worker's, so this one does not take them apart; nor should a
-     * leak check complain about them. */
     (void)fflush(NULL);
+    if (status == 0 && leaks()) {
+        status = LEAKS_STATUS;
+    }
+    /* What atexit() knows of is the manager's. */
     _exit(status);
 }
 

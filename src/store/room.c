@@ -250,7 +250,11 @@ YIELDS static enum rc make_room(struct mem *m, const struct need *need, unsigned
         }
         return RC_OK;
     }
-    stv__pause();
+    if (UNLIKELY(m->seam != NULL && m->seam->pause != NULL)) {
+        m->seam->pause(m->seam->arg);
+    } else {
+        stv__pause();
+    }
     return RC_OK;
 }
 

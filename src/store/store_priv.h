@@ -10,11 +10,13 @@
 #include "store/store.h"
 
 /* A seam for tests.  step: called before each store and each message that recovery depends on; a
- * test ends the process there.  fails: asked before each system call that can run out. */
+ * test ends the process there.  fails: asked before each system call that can run out.  pause: in
+ * place of the short waits of one who needs room. */
 enum stv_call { STV_CALL_MEMFD, STV_CALL_FALLOCATE, STV_CALL_MMAP, STV_CALL_PUT };
 struct stv_seam {
     void (*step)(void *arg);
     bool (*fails)(void *arg, enum stv_call call);
+    void (*pause)(void *arg);
     void *arg;
 };
 

@@ -18,11 +18,21 @@
 #include "model.h"
 #include "store/store_priv.h"
 #include "store/vault_priv.h"
+#include "support/evictable.h"
+
+/* On one thread nothing happens while somebody waits for room. */
+static void no_pause(void *arg)
+{
+    (void)arg;
+}
+
+static const struct stv_seam no_waits = {.pause = no_pause};
 
 static struct stevedore *open_store(uint64_t bytes, struct stv_conf conf)
 {
     struct stevedore *stv = NULL;
     memcpy(conf.name, "s0", 3);
+    conf.seam = &no_waits;
     conf.bytes = bytes;
     assert_int_equal(stv_open(&conf, &stv), RC_OK);
     return stv;
@@ -139,25 +149,6 @@ static void too_large(void **state)
 
 /* ---- eviction between classes and files ---- */
 
-struct owner {
-    struct stv_obj *obj;
-};
-
-static bool grab(void *owner)
-{
-    return ((struct owner *)owner)->obj != NULL;
-}
-
-static void evict(void *owner)
-{
-    struct owner *o = owner;
-    if (o->obj != NULL) {
-        stv_deleteobj(&o->obj);
-    }
-}
-
-static const struct stv_owner_ops owner_ops = {.grab = grab, .evict = evict};
-
 static bool cache_one(struct stevedore *stv, struct owner *o, uint64_t id, uint64_t len)
 {
     struct rng rng = {.state = id};
@@ -182,7 +173,7 @@ static void sizes_change(void **state)
     static const uint64_t lengths[] = {200, 3000, KIB(20), 700, KIB(700), 100, KIB(150), 9000};
     static struct owner owners[20000];
     struct stevedore *stv =
-        open_store(MIB(4), (struct stv_conf){.kind = STV_MEMORY, .owner_ops = &owner_ops});
+        open_store(MIB(4), (struct stv_conf){.kind = STV_MEMORY, .owner_ops = owner_ops()});
     uint64_t id = 0;
     for (size_t k = 0; k < ARRAY_SIZE(lengths); k++) {
         uint64_t total = 0;
@@ -197,7 +188,7 @@ static void sizes_change(void **state)
         }
     }
     for (size_t i = 0; i < ARRAY_SIZE(owners); i++) {
-        evict(&owners[i]);
+        owner_evict(&owners[i]);
     }
     check_is_empty(stv, 0);
     stv_close(&stv);
@@ -210,7 +201,7 @@ static void hits_survive_a_scan(void **state)
     static struct owner hot[50];
     static struct owner cold[3000];
     struct stevedore *stv =
-        open_store(MIB(4), (struct stv_conf){.kind = STV_MEMORY, .owner_ops = &owner_ops});
+        open_store(MIB(4), (struct stv_conf){.kind = STV_MEMORY, .owner_ops = owner_ops()});
     for (size_t i = 0; i < ARRAY_SIZE(hot); i++) {
         assert_true(cache_one(stv, &hot[i], i, 4000));
     }
@@ -225,11 +216,11 @@ static void hits_survive_a_scan(void **state)
     unsigned alive = 0;
     for (size_t i = 0; i < ARRAY_SIZE(hot); i++) {
         alive += hot[i].obj != NULL;
-        evict(&hot[i]);
+        owner_evict(&hot[i]);
     }
     assert_int_equal(alive, ARRAY_SIZE(hot));
     for (size_t i = 0; i < ARRAY_SIZE(cold); i++) {
-        evict(&cold[i]);
+        owner_evict(&cold[i]);
     }
     stv_close(&stv);
 }
@@ -270,9 +261,9 @@ static void few_descriptors(void **state)
 static void files_are_bounded(void **state)
 {
     (void)state;
-    static struct owner owners[64];
+    static struct owner owners[16];
     struct stevedore *stv = open_store(
-        MIB(64), (struct stv_conf){.kind = STV_MEMORY, .owner_ops = &owner_ops, .files_max = 5});
+        MIB(64), (struct stv_conf){.kind = STV_MEMORY, .owner_ops = owner_ops(), .files_max = 5});
     struct stv_stats stats;
     for (size_t i = 0; i < ARRAY_SIZE(owners); i++) {
         assert_true(cache_one(stv, &owners[i], i, MIB(5)));
@@ -280,7 +271,7 @@ static void files_are_bounded(void **state)
         assert_true(stats.files <= 5);
     }
     for (size_t i = 0; i < ARRAY_SIZE(owners); i++) {
-        evict(&owners[i]);
+        owner_evict(&owners[i]);
     }
     check_is_empty(stv, 0);
     stv_close(&stv);
@@ -317,12 +308,12 @@ static bool fail_one(enum stv_call call, unsigned after, bool for_good)
 {
     static struct owner owners[40];
     struct failing f = {.call = call, .after = after, .for_good = for_good};
-    struct stv_seam seam = {.fails = fails, .arg = &f};
+    struct stv_seam seam = {.fails = fails, .pause = no_pause, .arg = &f};
     struct vault_link *link = vault_link__alone();
     struct stv_conf conf = {.name = "s0",
                             .kind = STV_MEMORY,
                             .bytes = MIB(4),
-                            .owner_ops = &owner_ops,
+                            .owner_ops = owner_ops(),
                             .vault = link,
                             .seam = &seam};
     struct stevedore *stv = NULL;
@@ -348,7 +339,7 @@ static bool fail_one(enum stv_call call, unsigned after, bool for_good)
             }
         }
         for (size_t i = 0; i < ARRAY_SIZE(owners); i++) {
-            evict(&owners[i]);
+            owner_evict(&owners[i]);
         }
         check_is_empty(stv, KIB(128));
         stv_close(&stv);

@@ -3,7 +3,11 @@
 /* Bytes in flight (architecture: a socket goes on sending the pages it was given, whatever becomes
  * of them).  A body is sent with sendfile to a client that does not read; the object dies, the
  * store is filled with other bytes again and again, and in one case the worker is killed and its
- * successor fills the store.  Then the client reads: every byte must be the old one. */
+ * successor fills the store.  Then the client reads: every byte must be the old one.
+ *
+ * What the kernel does with a page in flight when its file is cut is its own affair and has
+ * changed; so that is not left to the bytes: files that were lent are remembered, and each call
+ * that would cut or punch one fails the test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,18 +20,82 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "model.h"
+#include "support/evictable.h"
 #include "store/vault.h"
 
 #define BODY_BYTES MIB(3)
 #define STORE_BYTES MIB(12)
 #define FIRST_ID 1
+
+/* ---- files that were lent ---- */
+
+#define LENT_MAX 64
+/* Shared with the workers that a test forks. */
+struct lent {
+    _Atomic size_t count;
+    ino_t file[LENT_MAX];
+};
+static struct lent *lent;
+
+static int set_up(void **state)
+{
+    (void)state;
+    lent = mmap(NULL, sizeof *lent, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return lent == MAP_FAILED ? -1 : 0;
+}
+
+static ino_t file_of(int fd)
+{
+    struct stat st;
+    CHECK(fstat(fd, &st) == 0);
+    return st.st_ino;
+}
+
+static enum rc lend(struct stv_obj *obj, struct obj_fd_payload *out)
+{
+    enum rc rc = stv_payload(obj, out);
+    if (rc == RC_OK) {
+        CHECK(lent->count < LENT_MAX);
+        lent->file[lent->count] = file_of(out->fd);
+        lent->count++;
+    }
+    return rc;
+}
+
+static void check_not_lent(int fd)
+{
+    for (size_t i = 0; i < lent->count; i++) {
+        CHECK(lent->file[i] != file_of(fd));
+    }
+}
+
+/* In the place of the linker's own names for them (--wrap). */
+int __real_ftruncate(int fd, off_t len);
+int __wrap_ftruncate(int fd, off_t len);
+int __wrap_ftruncate(int fd, off_t len)
+{
+    check_not_lent(fd);
+    return __real_ftruncate(fd, len);
+}
+
+int __real_fallocate(int fd, int mode, off_t off, off_t len);
+int __wrap_fallocate(int fd, int mode, off_t off, off_t len);
+int __wrap_fallocate(int fd, int mode, off_t off, off_t len)
+{
+    if (mode != 0) { /* else it only grows */
+        check_not_lent(fd);
+    }
+    return __real_fallocate(fd, mode, off, len);
+}
 
 /* ---- sockets ---- */
 
@@ -93,25 +161,6 @@ static void drain_and_compare(int fd, uint64_t sent)
 
 /* ---- objects that may be evicted at any time ---- */
 
-struct owner {
-    struct stv_obj *obj;
-};
-
-static bool grab(void *owner)
-{
-    return ((struct owner *)owner)->obj != NULL;
-}
-
-static void evict(void *owner)
-{
-    struct owner *o = owner;
-    if (o->obj != NULL) {
-        stv_deleteobj(&o->obj);
-    }
-}
-
-static const struct stv_owner_ops owner_ops = {.grab = grab, .evict = evict};
-
 static void store_one(struct stevedore *stv, struct owner *o, uint64_t id, uint64_t body_len)
 {
     struct rng rng = {.state = id};
@@ -146,7 +195,7 @@ static void refill(struct stevedore *stv)
 static struct stevedore *open_store(enum stv_kind kind, struct vault_link *link)
 {
     struct stv_conf conf = {
-        .name = "s0", .kind = kind, .bytes = STORE_BYTES, .vault = link, .owner_ops = &owner_ops};
+        .name = "s0", .kind = kind, .bytes = STORE_BYTES, .vault = link, .owner_ops = owner_ops()};
     struct stevedore *stv = NULL;
     CHECK(stv_open(&conf, &stv) == RC_OK);
     return stv;
@@ -161,14 +210,14 @@ static void object_dies(enum stv_kind kind, struct pair pair, bool while_growing
     if (while_growing) {
         struct rng rng = {.state = 1};
         assert_int_equal(model_fetch(stv, &rng, FIRST_ID, 1, BODY_BYTES, 0, &o.obj), RC_OK);
-        assert_int_equal(stv_payload(o.obj, &payload), RC_OK);
+        assert_int_equal(lend(o.obj, &payload), RC_OK);
         assert_false(payload.capabilities & (OBJ_CAP_SEALED | OBJ_CAP_COMPLETE));
         sent = send_all_it_takes(pair.server, &payload);
         struct stv_record record = model_record(FIRST_ID, 1);
         assert_int_equal(model_final(o.obj, FIRST_ID, 100, &record), RC_OK);
     } else {
         store_one(stv, &o, FIRST_ID, BODY_BYTES);
-        assert_int_equal(stv_payload(o.obj, &payload), RC_OK);
+        assert_int_equal(lend(o.obj, &payload), RC_OK);
         assert_true(payload.capabilities & OBJ_CAP_SEALED);
         sent = send_all_it_takes(pair.server, &payload);
     }
@@ -216,7 +265,7 @@ static void first_worker(struct vault **vault, int server, int tell)
     static struct owner o;
     store_one(stv, &o, FIRST_ID, BODY_BYTES);
     struct obj_fd_payload payload;
-    CHECK(stv_payload(o.obj, &payload) == RC_OK);
+    CHECK(lend(o.obj, &payload) == RC_OK);
     uint64_t sent = send_all_it_takes(server, &payload);
     CHECK(write(tell, &sent, sizeof sent) == sizeof sent);
     for (;;) {
@@ -281,21 +330,21 @@ static void slab_ranges_are_refused(void **state)
     struct owner o = {NULL};
     struct obj_fd_payload payload;
     store_one(stv, &o, 7, 1000);
-    assert_int_equal(stv_payload(o.obj, &payload), RC_UNSUPPORTED);
+    assert_int_equal(lend(o.obj, &payload), RC_UNSUPPORTED);
     assert_int_equal(payload.fd, -1);
     assert_non_null(stv_body_ptr(o.obj));
     stv_deleteobj(&o.obj);
     store_one(stv, &o, 7, 0);
-    assert_int_equal(stv_payload(o.obj, &payload), RC_UNSUPPORTED);
+    assert_int_equal(lend(o.obj, &payload), RC_UNSUPPORTED);
     stv_deleteobj(&o.obj);
     /* Also while it grows and may yet get a file. */
     void *ptr;
     size_t len;
     assert_int_equal(stv_newobj(stv, 0, &o.obj), RC_OK);
-    assert_int_equal(stv_payload(o.obj, &payload), RC_UNSUPPORTED);
+    assert_int_equal(lend(o.obj, &payload), RC_UNSUPPORTED);
     assert_int_equal(stv_alloc(o.obj, 100, &ptr, &len), RC_OK);
     stv_commit(o.obj, 100);
-    assert_int_equal(stv_payload(o.obj, &payload), RC_UNSUPPORTED);
+    assert_int_equal(lend(o.obj, &payload), RC_UNSUPPORTED);
     stv_deleteobj(&o.obj);
     stv_close(&stv);
 }
@@ -313,7 +362,7 @@ static void lent_bytes_are_bounded(void **state)
     assert_int_equal(stv_lent_max(stv, MIB(1)), STORE_BYTES / 2);
     store_one(stv, &a, FIRST_ID, BODY_BYTES);
     store_one(stv, &b, 2, BODY_BYTES);
-    assert_int_equal(stv_payload(a.obj, &payload), RC_OK);
+    assert_int_equal(lend(a.obj, &payload), RC_OK);
     assert_int_equal(stv_ref(a.obj, 0, false, &lease), RC_OK);
     assert_null(lease.ptr);
     stv_deleteobj(&a.obj);
@@ -321,12 +370,12 @@ static void lent_bytes_are_bounded(void **state)
     assert_int_equal(stats.bytes_lent, BODY_BYTES);
     assert_int_equal(stats.objects, 1);
     assert_true(stats.bytes_used >= 2 * BODY_BYTES);
-    assert_int_equal(stv_payload(b.obj, &payload), RC_LIMIT);
+    assert_int_equal(lend(b.obj, &payload), RC_LIMIT);
     stv_rel(&lease);
     stv_stat(stv, &stats);
     assert_int_equal(stats.bytes_lent, 0);
     assert_true(stats.bytes_used < 2 * BODY_BYTES);
-    assert_int_equal(stv_payload(b.obj, &payload), RC_OK);
+    assert_int_equal(lend(b.obj, &payload), RC_OK);
     stv_deleteobj(&b.obj);
     stv_close(&stv);
 }
@@ -338,5 +387,5 @@ int main(void)
         cmocka_unit_test(lent_while_growing),      cmocka_unit_test(worker_dies),
         cmocka_unit_test(slab_ranges_are_refused), cmocka_unit_test(lent_bytes_are_bounded),
     };
-    return cmocka_run_group_tests_name("store/inflight", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("store/inflight", tests, set_up, NULL);
 }
