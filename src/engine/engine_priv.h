@@ -5,6 +5,7 @@
 #define ENGINE_ENGINE_PRIV_H
 
 #include "engine/engine.h"
+#include "http/h1_reader.h"
 
 /* A name and its key (key.c). */
 struct known_key {
@@ -83,13 +84,11 @@ struct fetch {
     bool lost_body;  /* the client's body broke off or made no sense */
     bool got_bytes;  /* of the answer */
     bool keeps_conn; /* both sides said so; the body must have been read too */
-    bool is_body_read;
     unsigned conn_bits;
     struct obj_times times;
     /* The response's body. */
     struct h1_body body;
-    struct h1_chunked chunked;
-    uint64_t body_left;
+    struct h1_reader reader;
     uint64_t body_got;
     char *buf; /* received and not yet used: buf[at..fill) */
     size_t at;

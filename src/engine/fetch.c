@@ -372,6 +372,7 @@ static enum rc settle_body(struct fetch *f)
 {
     struct wrk *wrk = engine__wrk(f->engine);
     f->body = h1_response_framing(f->beresp, (enum http_method)f->bereq->method_id);
+    h1_reader_init(&f->reader, &f->body, h1_limits_default.flags);
     f->keeps_conn = f->keeps_conn && http_keep_alive(f->beresp, f->conn_bits);
     switch (f->body.framing) {
     case H1_BODY_NONE:
@@ -379,11 +380,9 @@ static enum rc settle_body(struct fetch *f)
         break;
     case H1_BODY_LENGTH:
         wrk->main.fetch_length++;
-        f->body_left = f->body.bytes;
         break;
     case H1_BODY_CHUNKED:
         wrk->main.fetch_chunked++;
-        h1_chunked_init(&f->chunked, h1_limits_default.flags);
         break;
     case H1_BODY_EOF:
         wrk->main.fetch_eof++;

@@ -23,125 +23,64 @@ static YIELDS enum rc read_more(struct fetch *f, void *dst, size_t bytes, size_t
     return rc;
 }
 
-static size_t take_buffered(struct fetch *f, void *dst, size_t bytes)
+/* The body came to an end, orderly or not: the log says what is wrong. */
+static enum rc body_ended(struct fetch *f, enum rc rc)
 {
-    size_t have = f->fill - f->at;
-    size_t n = have < bytes ? have : bytes;
-    memcpy(dst, f->buf + f->at, n);
-    f->at += n;
-    return n;
-}
-
-static YIELDS enum rc read_plain(struct fetch *f, void *dst, size_t bytes, size_t *got)
-{
-    if (f->at < f->fill) {
-        *got = take_buffered(f, dst, bytes);
-        return RC_OK;
-    }
-    return read_more(f, dst, bytes, got);
-}
-
-static YIELDS enum rc read_length(struct fetch *f, void *dst, size_t bytes, size_t *got)
-{
-    if (f->body_left == 0) {
-        return RC_EOF;
-    }
-    if (bytes > f->body_left) {
-        bytes = (size_t)f->body_left;
-    }
-    enum rc rc = read_plain(f, dst, bytes, got);
     if (rc == RC_EOF) {
-        vslb_str(&f->log, SLT_FetchError, STR("straight insufficient bytes"));
-        return RC_RESET;
-    }
-    if (rc == RC_OK) {
-        CHECK(*got <= f->body_left);
-        f->body_left -= *got;
+        rc = h1_reader_end(&f->reader);
+        if (rc == RC_RESET) {
+            vslb_str(&f->log, SLT_FetchError,
+                     f->body.framing == H1_BODY_LENGTH ? STR("straight insufficient bytes")
+                                                       : STR("chunked read err"));
+        }
+    } else if (rc == RC_MALFORMED || rc == RC_TOO_LONG) {
+        vslb_printf(&f->log, SLT_FetchError, "chunked: %s",
+                    h1_error_text(h1_reader_error(&f->reader)));
     }
     return rc;
 }
 
-/* Chunk heads go through our buffer; the inside of a large chunk is read straight to its place. */
-static YIELDS enum rc read_chunked(struct fetch *f, void *dst, size_t bytes, size_t *got)
+/* What has to be looked at goes through our buffer, the rest straight to its place. */
+static YIELDS enum rc read_some(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
-    for (;;) {
-        uint64_t due = h1_chunked_due(&f->chunked);
-        if (f->at == f->fill && due > 0) {
-            enum rc rc = read_more(f, dst, bytes < due ? bytes : (size_t)due, got);
-            if (rc == RC_OK) {
-                h1_chunked_took(&f->chunked, *got);
-            }
-            return rc == RC_EOF ? RC_RESET : rc;
-        }
-        if (due > 0) {
-            *got = take_buffered(f, dst, bytes < due ? bytes : (size_t)due);
-            h1_chunked_took(&f->chunked, *got);
-            return RC_OK;
-        }
-        if (f->at == f->fill) {
-            f->at = 0;
-            f->fill = 0;
-            enum rc rc = read_more(f, f->buf, f->cap, &f->fill);
-            if (rc != RC_OK) {
-                f->fill = 0;
-                vslb_str(&f->log, SLT_FetchError, STR("chunked read err"));
-                return rc == RC_EOF ? RC_RESET : rc;
-            }
-        }
-        /* No more than fits dst, so that the run of data does too. */
-        size_t have = f->fill - f->at;
-        struct str in = {f->buf + f->at, have < bytes ? have : bytes};
-        size_t used = 0;
-        struct str data = STR_NONE;
-        enum rc rc = h1_chunked_next(&f->chunked, in, &used, &data);
-        f->at += used;
-        if (rc == RC_OK) {
-            memcpy(dst, data.ptr, data.len);
-            *got = data.len;
-            return RC_OK;
-        }
-        if (rc == RC_MALFORMED || rc == RC_TOO_LONG) {
-            vslb_printf(&f->log, SLT_FetchError, "chunked: %s", h1_error_text(f->chunked.error));
-        }
-        if (rc != RC_AGAIN) {
-            return rc;
-        }
+    size_t direct = h1_reader_direct(&f->reader, bytes);
+    if (direct > 0) {
+        enum rc rc = read_more(f, dst, direct, got);
+        h1_reader_took(&f->reader, *got);
+        return rc;
     }
+    f->at = 0;
+    f->fill = 0;
+    enum rc rc = read_more(f, f->buf, f->cap, &f->fill);
+    return rc == RC_OK ? RC_AGAIN : rc;
 }
 
 enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
     CHECK_OBJ(f, FETCH_MAGIC);
-    CHECK(bytes > 0);
-    enum rc rc = RC_EOF;
-    switch (f->body.framing) {
-    case H1_BODY_NONE:
-        break;
-    case H1_BODY_LENGTH:
-        rc = read_length(f, dst, bytes, got);
-        break;
-    case H1_BODY_CHUNKED:
-        rc = read_chunked(f, dst, bytes, got);
-        break;
-    case H1_BODY_EOF:
-        rc = read_plain(f, dst, bytes, got);
-        break;
-    case H1_BODY_ERROR:
-        rc = RC_MALFORMED;
-        break;
+    for (;;) {
+        size_t used = 0;
+        struct str have = {f->buf + f->at, f->fill - f->at};
+        enum rc rc = h1_reader_take(&f->reader, have, &used, dst, bytes, got);
+        f->at += used;
+        if (rc == RC_AGAIN) {
+            rc = read_some(f, dst, bytes, got);
+        } else if (rc == RC_EOF) {
+            return rc;
+        }
+        if (rc == RC_OK) {
+            f->body_got += *got;
+            return RC_OK;
+        }
+        if (rc != RC_AGAIN) {
+            return body_ended(f, rc);
+        }
     }
-    if (rc == RC_OK) {
-        f->body_got += *got;
-    } else {
-        f->is_body_read = rc == RC_EOF;
-    }
-    return rc;
 }
 
 bool fetch__body_is_read(const struct fetch *f)
 {
-    return f->body.framing == H1_BODY_NONE || f->is_body_read ||
-           (f->body.framing == H1_BODY_LENGTH && f->body_left == 0);
+    return f->reader.is_done || (f->body.framing == H1_BODY_LENGTH && f->reader.left == 0);
 }
 
 /* ---- storing ---- */
@@ -298,7 +237,7 @@ static YIELDS enum rc fill_space(struct fetch *f, char *ptr, size_t len)
 static YIELDS enum rc store_bytes(struct fetch *f)
 {
     for (;;) {
-        uint64_t want = f->body.framing == H1_BODY_LENGTH ? f->body_left : UNKNOWN_STEP_BYTES;
+        uint64_t want = f->body.framing == H1_BODY_LENGTH ? f->reader.left : UNKNOWN_STEP_BYTES;
         if (want == 0 || f->body.framing == H1_BODY_NONE) {
             return RC_EOF;
         }
@@ -381,7 +320,7 @@ void fetch__store_apart(struct fetch **take_fetch)
     f->req = NULL;
     /* What has arrived whole needs no fiber: it is stored without waiting for anything. */
     bool is_here = f->body.framing == H1_BODY_NONE ||
-                   (f->body.framing == H1_BODY_LENGTH && f->body_left <= f->fill - f->at);
+                   (f->body.framing == H1_BODY_LENGTH && f->reader.left <= f->fill - f->at);
     if (!is_here) {
         enum rc rc = fiber_start(store_fiber, f, "fetch");
         if (rc == RC_OK) {

@@ -178,7 +178,7 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
         }
         return req->http->version < 11 ? SESS_REQ_HTTP10 : SESS_REQ_CLOSE;
     }
-    if (!h1->body_done && h1__body_drain(h1) != RC_OK) {
+    if (!h1->body.is_done && h1__body_drain(h1) != RC_OK) {
         return SESS_RX_BODY;
     }
     return SESS__COUNT;

@@ -5,6 +5,7 @@
 #define FRONT_H1_PRIV_H
 
 #include "front/front_priv.h"
+#include "http/h1_reader.h"
 
 struct h1 {
     struct sess *sess;
@@ -21,9 +22,7 @@ struct h1 {
     uint64_t t_first_ns;  /* real time of the first byte of the request that is being read */
     uint64_t deadline_ns; /* for its head */
     /* The request's body. */
-    struct h1_chunked chunked;
-    uint64_t body_left;
-    bool body_done;
+    struct h1_reader body;
     bool wants_continue;
     /* The response's body. */
     bool head_sent;
