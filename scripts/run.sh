@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # SPDX-FileCopyrightText: the objmapper authors
 # run.sh [ORIGIN]: builds, starts objmapperd on 127.0.0.1:6081 in front of ORIGIN (host:port), or in front of the demo
-# site of examples/demo, and stays in the foreground until Ctrl-C, which stops both.
+# site of examples/demo, and stays in the foreground until Ctrl-C, which stops both.  OBJMAPPERD=FILE takes that daemon
+# in place of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 origin=${1-}
@@ -48,9 +49,12 @@ workdir_name() {
 }
 
 port_answers "$listen_port" && fail "port $listen_port is in use already (another cache?); PORT=6082 make run takes another"
-scripts/install-deps.sh run
-make build
-port_answers "$listen_port" && fail "port $listen_port is in use already"
+daemon=${OBJMAPPERD:-build/bin/objmapperd}
+if [ -z "${OBJMAPPERD:-}" ]; then
+    scripts/install-deps.sh run
+    make build
+    port_answers "$listen_port" && fail "port $listen_port is in use already"
+fi
 
 trap stop EXIT
 trap 'stop; exit 0' INT TERM
@@ -63,7 +67,7 @@ if [ -z "$origin" ]; then
 fi
 
 name=$(workdir_name)
-build/bin/objmapperd -F -n "$name" -a "127.0.0.1:$listen_port" -b "$origin" -s malloc,256m &
+"$daemon" -F -n "$name" -a "127.0.0.1:$listen_port" -b "$origin" -s malloc,256m &
 daemon_pid=$!
 wait_until_answers "$listen_port" "$daemon_pid" || fail "objmapperd did not start; its messages are above"
 
