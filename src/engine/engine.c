@@ -125,6 +125,13 @@ void engine_vxid_restart(struct engine *engine, uint32_t next, uint32_t chunk)
     atomic_fetch_add(&engine->vxid_epoch, 1);
 }
 
+void engine_vxid_where(const struct engine *engine, uint32_t *last, uint32_t *chunk)
+{
+    CHECK_OBJ(engine, ENGINE_MAGIC);
+    *last = atomic_load(&engine->vxid_next) - 1;
+    *chunk = atomic_load(&engine->vxid_chunk);
+}
+
 struct str engine__date(struct wrk *wrk)
 {
     uint64_t now_s = wrk_real_ns(wrk) / NS_PER_S;

@@ -47,6 +47,8 @@ void engine_log_open(struct engine *engine, struct vslb *log, uint32_t id);
 /* The next VXID; in blocks a loop, strictly consecutive after engine_vxid_restart. */
 uint32_t engine_vxid(struct engine *engine);
 void engine_vxid_restart(struct engine *engine, uint32_t next, uint32_t chunk);
+/* The last id before the next block, and how many ids a loop takes at a time. */
+void engine_vxid_where(const struct engine *engine, uint32_t *last, uint32_t *chunk);
 
 /* The cache key of a GET for this host and URL. */
 void engine_digest(struct str host, struct str url, struct digest *digest);

@@ -42,7 +42,14 @@ static void cmd_xid(struct cli *cli, void *ctx)
     const struct cli_request *req = cli->req;
     uint64_t last = 0;
     uint64_t chunk = 1;
-    if (req->argc > 1 && str_to_u64(req->argv[1], &last) != RC_OK) {
+    if (req->argc == 1) {
+        uint32_t at = 0;
+        uint32_t by = 0;
+        engine_vxid_where(w->engine, &at, &by);
+        cli_printf(cli, "XID is %u chunk %u", at, by);
+        return;
+    }
+    if (str_to_u64(req->argv[1], &last) != RC_OK) {
         cli_fail(cli, CLI_PARAM, "Not a transaction id: %.*s", STR_ARG(req->argv[1]));
         return;
     }
@@ -51,9 +58,7 @@ static void cmd_xid(struct cli *cli, void *ctx)
         cli_fail(cli, CLI_PARAM, "Not a size of blocks: %.*s", STR_ARG(req->argv[2]));
         return;
     }
-    if (req->argc > 1) {
-        engine_vxid_restart(w->engine, (uint32_t)last + 1, (uint32_t)chunk);
-    }
+    engine_vxid_restart(w->engine, (uint32_t)last + 1, (uint32_t)chunk);
     cli_printf(cli, "XID is %llu chunk %llu", (unsigned long long)last, (unsigned long long)chunk);
 }
 
@@ -107,12 +112,10 @@ static void cmd_storage_list(struct cli *cli, void *ctx)
     const struct worker *w = ctx;
     if (cli->json) {
         cli_json_open(cli);
-        cli_printf(cli, "{");
         for (unsigned i = 0; i < w->conf->stores_count; i++) {
-            cli_printf(cli, "%s\n    \"%s\": \"memory\"", i == 0 ? "" : ",",
-                       w->conf->stores[i].name);
+            cli_printf(cli, "%s{\n    \"name\": \"%s\",\n    \"storage\": \"memory\"\n  }",
+                       i == 0 ? "" : ",\n  ", w->conf->stores[i].name);
         }
-        cli_printf(cli, "\n  }");
         cli_json_close(cli);
         return;
     }
