@@ -166,6 +166,17 @@ class Sockets(Directory):
             self.assertEqual([r[0] for r in rows[:4]], ["a0", "web", "a2", "a3"])
             self.assertEqual(rows[2][1:], [self.path("s"), "-"])
 
+    @unittest.skipIf(os.getuid() != 0, "mounts over /etc/hosts in a name space of its own, so needs root")
+    def test_a_machine_that_does_not_know_localhost(self):
+        hosts, switch = self.path("hosts"), self.path("switch")
+        for path, text in ((hosts, ""), (switch, "hosts: files\n")):
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text)
+        unknown = f'mount --bind {hosts} /etc/hosts && mount --bind {switch} /etc/nsswitch.conf && exec "$@"'
+        with stub.Daemon(prefix=("unshare", "-m", "sh", "-c", unknown, "sh")) as d:
+            d.running()
+            self.assertEqual(d.admin("ping").returncode, 0)
+
     def test_unix_socket(self):
         path = self.path("sock")
         left = socket.socket(socket.AF_UNIX)

@@ -57,14 +57,15 @@ class Daemon:
 
     binary = None
 
-    def __init__(self, *args, console=False, workdir=None, listen="127.0.0.1:0", backend="127.0.0.1:1"):
+    def __init__(self, *args, console=False, workdir=None, listen="127.0.0.1:0", backend="127.0.0.1:1",
+                 prefix=()):
         self.own = None
         if workdir is None:
             self.own = tempfile.mkdtemp(prefix="objm.", dir="/tmp")
             os.chmod(self.own, 0o755)
             workdir = self.own
         self.workdir = workdir
-        words = [self.binary, "-n", workdir, "-d" if console else "-F"]
+        words = [*prefix, self.binary, "-n", workdir, "-d" if console else "-F"]
         words += ["-a", listen] if listen else []
         words += ["-b", backend] if backend else []
         words += ["-p", "feature=+no_coredump", *args]
