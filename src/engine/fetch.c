@@ -194,7 +194,7 @@ static YIELDS enum rc send_request(struct fetch *f)
 static YIELDS enum rc read_one_head(struct fetch *f)
 {
     const struct params *p = f->engine->conf.params;
-    struct h1_limits limits = h1_limits_default;
+    struct h1_limits limits = {.flags = h1_flags(param(p, http_strict), false)};
     limits.head_bytes = (uint32_t)f->cap;
     limits.start_bytes = (uint32_t)param(p, http_resp_hdr_len);
     limits.hdr_bytes = (uint32_t)param(p, http_resp_hdr_len);
@@ -372,7 +372,8 @@ static enum rc settle_body(struct fetch *f)
 {
     struct wrk *wrk = engine__wrk(f->engine);
     f->body = h1_response_framing(f->beresp, (enum http_method)f->bereq->method_id);
-    h1_reader_init(&f->reader, &f->body, h1_limits_default.flags);
+    h1_reader_init(&f->reader, &f->body,
+                   h1_flags(param(f->engine->conf.params, http_strict), false));
     f->keeps_conn = f->keeps_conn && http_keep_alive(f->beresp, f->conn_bits);
     switch (f->body.framing) {
     case H1_BODY_NONE:

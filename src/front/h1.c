@@ -23,7 +23,7 @@ static struct sock_limit send_limit(const struct h1 *h1)
 static YIELDS enum rc read_head(struct h1 *h1)
 {
     const struct params *p = params_of(h1);
-    struct h1_limits limits = h1_limits_default;
+    struct h1_limits limits = {.flags = h1->flags};
     limits.head_bytes = (uint32_t)param(p, http_req_size);
     limits.start_bytes = limits.head_bytes;
     limits.hdr_bytes = (uint32_t)param(p, http_req_hdr_len);
@@ -104,6 +104,9 @@ static void new_request(struct h1 *h1)
     };
     tell_ends(h1);
     h1->head_sent = false;
+    const struct params *p = params_of(h1);
+    h1->flags = h1_flags(param(p, http_strict),
+                         param_bit(p, PARAM_BITS_feature, PARAM_FEATURE_https_scheme));
 }
 
 static void link_request(struct h1 *h1)

@@ -8,7 +8,7 @@
 
 void h1__body_begin(struct h1 *h1)
 {
-    h1_reader_init(&h1->body, &h1->head.body, h1_limits_default.flags);
+    h1_reader_init(&h1->body, &h1->head.body, h1->flags);
     h1->wants_continue = h1->head.expects_continue && !h1->body.is_done;
 }
 
@@ -76,6 +76,10 @@ enum rc h1__body(struct request *req, void *buf, size_t bytes, size_t *got)
     }
     if (rc == RC_OK) {
         req->bytes.req_body += *got;
+    }
+    if (rc != RC_OK && rc != RC_EOF) {
+        /* Nobody knows where the next request would begin. */
+        req->close = true;
     }
     return rc;
 }

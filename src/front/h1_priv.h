@@ -21,6 +21,7 @@ struct h1 {
     size_t head_end;
     uint64_t t_first_ns;  /* real time of the first byte of the request that is being read */
     uint64_t deadline_ns; /* for its head */
+    uint32_t flags;       /* what is tolerated in it (h1_flags) */
     /* The request's body. */
     struct h1_reader body;
     bool wants_continue;

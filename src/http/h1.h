@@ -36,6 +36,9 @@ enum {
     H1_VARNISH = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 256 | 512
 };
 
+/* The flags for a daemon's settings: http_strict, and feature +https_scheme. */
+uint32_t h1_flags(bool is_strict, bool splits_https);
+
 struct h1_limits {
     uint32_t head_bytes;  /* the whole head (http_req_size, http_resp_size) */
     uint32_t start_bytes; /* the start line */

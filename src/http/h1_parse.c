@@ -26,6 +26,12 @@
 const struct h1_limits h1_limits_default = {
     .head_bytes = 32768, .start_bytes = 32768, .hdr_bytes = 8192, .flags = H1_VARNISH};
 
+uint32_t h1_flags(bool is_strict, bool splits_https)
+{
+    uint32_t flags = is_strict ? 0 : H1_VARNISH;
+    return splits_https ? flags | H1_HTTPS_SCHEME : flags;
+}
+
 static const struct {
     const char *text;
     enum rc rc;
@@ -131,6 +137,16 @@ static void leading_blanks(struct pass *p)
     }
 }
 
+/* Even a strict server ignores one empty line before a request (RFC 9112 section 2.2). */
+static bool leading_line(struct pass *p)
+{
+    leading_blanks(p);
+    if (is_allowed(p, H1_LEADING_BLANK) || p->at == p->end || *p->at != '\r') {
+        return true;
+    }
+    return line_end(p, H1_ERR_BAD_METHOD);
+}
+
 /* One SP, or any blanks, between two parts of a start line. */
 static bool start_blanks(struct pass *p, enum h1_error otherwise)
 {
@@ -178,7 +194,9 @@ static bool known_proto(struct pass *p, struct str s, bool is_request)
 
 static bool request_line(struct pass *p)
 {
-    leading_blanks(p);
+    if (!leading_line(p)) {
+        return false;
+    }
     const char *from = p->at;
     p->at = skip(p->at, p->end, HTTP__TCHAR);
     p->h->method = text_to(p, from);

@@ -262,6 +262,9 @@ static const struct expectation bad_requests[] = {
 static const struct expectation loose_requests[] = {
     {"GET / HTTP/1.1\nHost: a\nB: c\n\n", GET "B: c\r\n\r\n", H1_ERR_BARE_LF},
     {"GET / HTTP/1.1\r\nHost: a\r\n\n", GET "\r\n", H1_ERR_BARE_LF},
+    {"\r\n\r\n" GET "\r\n", GET "\r\n", H1_ERR_BAD_METHOD},
+    {"\n" GET "\r\n", GET "\r\n", H1_ERR_BAD_METHOD},
+    {" " GET "\r\n", GET "\r\n", H1_ERR_BAD_METHOD},
     {"\r\n\r\n \n" GET "\r\n", GET "\r\n", H1_ERR_BAD_METHOD},
     {GET "A: b\r\n c\r\n\r\n", GET "A: b   c\r\n\r\n", H1_ERR_FOLDED},
     {GET "A:\r\n\t\tb\n c \r\n \r\nD: e\r\n\r\n", GET "A: b  c\r\nD: e\r\n\r\n", H1_ERR_FOLDED},
@@ -335,6 +338,17 @@ static void strict_refuses_what_varnish_tolerates(void **state)
         e.out = NULL;
         check_one(h1_parse_response, 0, &e);
     }
+}
+
+/* RFC 9112 section 2.2 wants at least one to be ignored. */
+static void one_empty_line_before_a_request_is_no_offence(void **state)
+{
+    (void)state;
+    struct expectation e = {"\r\n" GET "\r\n", GET "\r\n", 0};
+    check_one(h1_parse_request, 0, &e);
+    check_one(h1_parse_request, H1_VARNISH, &e);
+    struct expectation cr = {"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", NULL, H1_ERR_BARE_CR};
+    check_one(h1_parse_request, 0, &cr);
 }
 
 static void responses_get_the_same_verdict_however_split(void **state)
@@ -533,6 +547,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_get_the_same_verdict_however_split),
         cmocka_unit_test(strict_refuses_what_varnish_tolerates),
+        cmocka_unit_test(one_empty_line_before_a_request_is_no_offence),
         cmocka_unit_test(responses_get_the_same_verdict_however_split),
         cmocka_unit_test(https_urls_are_split_when_asked),
         cmocka_unit_test(limits_hold_to_the_byte),
