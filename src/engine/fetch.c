@@ -397,10 +397,21 @@ static enum rc settle_body(struct fetch *f)
     return RC_OK;
 }
 
+/* "Not modified", to whoever did not ask whether: nothing that could be stored, or sent on. */
+static bool is_unasked_304(const struct fetch *f)
+{
+    return f->kind != FETCH_PASS && f->beresp->status == 304 &&
+           !http_has(f->bereq, HDR_IF_NONE_MATCH) && !http_has(f->bereq, HDR_IF_MODIFIED_SINCE);
+}
+
 static enum rc take_head(struct fetch *f)
 {
     stamp(f, STR("Beresp"));
     log__head(&f->log, LOG_BERESP, f->beresp);
+    if (is_unasked_304(f)) {
+        vslb_str(&f->log, SLT_FetchError, STR("304 response but not conditional fetch"));
+        return RC_MALFORMED;
+    }
     enum rc rc = settle_body(f);
     if (rc != RC_OK) {
         return rc;
