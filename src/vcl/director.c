@@ -13,9 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "backend/backend.h"
 #include "base/check.h"
-#include "base/list.h"
 #include "base/mem.h"
 
 enum { BACKEND_MAGIC = 0x2b8e41d7, DEPTH_MAX = 16 };
@@ -25,7 +23,8 @@ struct objm_backend {
     char *name;
     struct vcl_backends *set;
     struct objm_backend *next;
-    struct backend *real;
+    void *leaf;
+    const struct vcl_backend_decl *decl;
     const struct objm_director *director;
     void *arg;
     _Atomic int admin; /* enum vcl_admin_health */
@@ -35,15 +34,19 @@ struct objm_backend {
 struct vcl_backends {
     pthread_mutex_t lock; /* the list; a director may come and go while a command reads it */
     const char *vcl;
+    vcl_leaf_fn *is_healthy;
+    void *arg;
     struct objm_backend *first;
     struct objm_backend **end;
 };
 
-struct vcl_backends *vcl_backends_new(const char *vcl)
+struct vcl_backends *vcl_backends_new(const char *vcl, vcl_leaf_fn *is_healthy, void *arg)
 {
     struct vcl_backends *set = xcalloc(1, sizeof *set);
     CHECK(pthread_mutex_init(&set->lock, NULL) == 0);
     set->vcl = vcl;
+    set->is_healthy = is_healthy;
+    set->arg = arg;
     set->end = &set->first;
     return set;
 }
@@ -88,11 +91,12 @@ static struct objm_backend *link_in(struct objm_backend *b)
     return b;
 }
 
-struct objm_backend *vcl_backend_add(struct vcl_backends *set, const char *name,
-                                     struct backend *real)
+struct objm_backend *vcl_backend_add(struct vcl_backends *set, const char *name, void *leaf,
+                                     const struct vcl_backend_decl *decl)
 {
     struct objm_backend *b = add(set, name);
-    b->real = real;
+    b->leaf = leaf;
+    b->decl = decl;
     return link_in(b);
 }
 
@@ -157,10 +161,16 @@ const char *vcl_backend_vcl(const struct objm_backend *backend)
     return backend->set->vcl;
 }
 
-struct backend *vcl_backend_real(const struct objm_backend *backend)
+void *vcl_backend_leaf(const struct objm_backend *backend)
 {
     CHECK_OBJ(backend, BACKEND_MAGIC);
-    return backend->real;
+    return backend->leaf;
+}
+
+const struct vcl_backend_decl *vcl_backend_decl(const struct objm_backend *backend)
+{
+    CHECK_OBJ(backend, BACKEND_MAGIC);
+    return backend->decl;
 }
 
 const struct objm_director *vcl_backend_director(const struct objm_backend *backend, void **arg)
@@ -232,8 +242,6 @@ bool vcl_backend_healthy(struct objm_ctx *ctx, const struct objm_backend *backen
     if (backend->director != NULL) {
         return director_healthy(ctx, backend, changed);
     }
-    if (changed != NULL) {
-        *changed = (double)backend_health_since_ns(backend->real) * 1e-9;
-    }
-    return true;
+    return backend->leaf != NULL &&
+           backend->set->is_healthy(backend->set->arg, backend->leaf, changed);
 }

@@ -9,17 +9,21 @@
 #include "base/str.h"
 #include "objmapper/module.h"
 
-struct backend;
+struct vcl_backend_decl;
 struct vcl_backends;
 
+/* Whether a real backend (its `leaf`) is healthy, and since when, as vcl_backend_healthy. */
+typedef bool vcl_leaf_fn(void *arg, void *leaf, double *changed);
+
 /* The backends of one VCL.  Borrows the VCL's name as long as it lives; the caller owns the set,
- * and with it all that is in it but the struct backends. */
-struct vcl_backends *vcl_backends_new(const char *vcl);
+ * and with it all that is in it but the leaves. */
+struct vcl_backends *vcl_backends_new(const char *vcl, vcl_leaf_fn *is_healthy, void *arg);
 void vcl_backends_free(struct vcl_backends **set);
 
-/* Adds a real backend (borrowed as long as the set lives); the name is copied. */
-struct objm_backend *vcl_backend_add(struct vcl_backends *set, const char *name,
-                                     struct backend *real);
+/* Adds a real backend; the name is copied, `leaf` is whatever the caller means by one, and borrowed
+ * like decl (may be NULL).  A leaf that is NULL is a backend that never answers ("none"). */
+struct objm_backend *vcl_backend_add(struct vcl_backends *set, const char *name, void *leaf,
+                                     const struct vcl_backend_decl *decl);
 /* Adds a director; the table must live as long as it. */
 struct objm_backend *vcl_director_add(struct vcl_backends *set, const char *name,
                                       const struct objm_director *table, void *arg);
@@ -34,8 +38,9 @@ void vcl_backends_each(struct vcl_backends *set, vcl_backend_fn *fn, void *arg);
 
 const char *vcl_backend_name(const struct objm_backend *backend);
 const char *vcl_backend_vcl(const struct objm_backend *backend);
-/* NULL for a director. */
-struct backend *vcl_backend_real(const struct objm_backend *backend);
+/* NULL for a director, and for a backend that never answers. */
+void *vcl_backend_leaf(const struct objm_backend *backend);
+const struct vcl_backend_decl *vcl_backend_decl(const struct objm_backend *backend);
 /* NULL for a real one. */
 const struct objm_director *vcl_backend_director(const struct objm_backend *backend, void **arg);
 
