@@ -69,6 +69,30 @@ static void read_range(struct str s)
     }
 }
 
+static void read_one_range(struct str s)
+{
+    struct http_range_spec spec;
+    struct http_range range;
+    const char *why = NULL;
+    uint64_t size_bytes = s.len > 0 ? (unsigned char)s.ptr[s.len - 1] % 50 : 0;
+    enum rc rc = http_range_read(s, &spec, &why);
+    CHECK((rc == RC_MALFORMED) == (why != NULL));
+    if (rc == RC_OK && http_range_settle(&spec, size_bytes, &range) == RC_OK) {
+        CHECK(range.first <= range.last);
+        CHECK(range.last < size_bytes);
+    }
+    struct http_hdr table[2];
+    struct http h;
+    char text[128];
+    struct sb sb = sb_of(text, sizeof text);
+    http_init(&h, table, 2);
+    http_set_status(&h, 206);
+    if (http_add(&h, HDR_CONTENT_RANGE, s) == RC_OK) {
+        rc = http_content_range_fits(STR("bytes=2-5"), &h, &sb);
+        CHECK((rc == RC_OK) == (sb.len == 0));
+    }
+}
+
 static void read_etags(struct str s)
 {
     bool weak = http_etag_list_has(s, STR("\"a\""), false);
@@ -122,7 +146,7 @@ static void read_host(struct str s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static read_fn *const readers[] = {read_cache_control, read_date,   read_range, read_etags,
-                                       read_list,          read_packed, read_host};
+                                       read_list,          read_packed, read_host,  read_one_range};
     if (size == 0) {
         return 0;
     }

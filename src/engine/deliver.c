@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* Delivery: what the head of a response says, and by which lane its body leaves.
+/* Delivery: what the head of a response says, and which part of which body follows it.
  *
- *   direct   one writev of head and body from the mapping: small bodies
- *   fd       sendfile from the body's own descriptor: large ones, also while they are fetched
- *   body     piece by piece through whatever filters there are
- *
- * The two untouched lanes are taken when no filter has to see the body; when one is not taken the
- * reason is counted, and the lane of each response is logged. */
+ * First the head is made from what was stored or fetched, and the policy may change it; then
+ * conditions and ranges make 304, 206 or 416 of a 200, and the length is settled; then the body
+ * leaves: a stored one by its lanes (lane.c), one that is not stored piece by piece as it comes. */
 #include "base/cursor.h"
 #include "engine/policy.h"
 
@@ -15,14 +12,6 @@
 
 /* One step of a relayed body. */
 #define RELAY_BYTES ((size_t)16 << 10)
-
-enum lane { LANE_NONE, LANE_DIRECT, LANE_FD, LANE_BODY };
-
-/* How a body will leave, and why not by a better lane ("" when there is no such reason). */
-struct plan {
-    enum lane lane;
-    struct str reason;
-};
 
 /* ---- heads ---- */
 
@@ -50,34 +39,24 @@ enum rc deliver__dress(struct wrk *wrk, struct request *req, struct http *resp, 
     if (rc == RC_OK) {
         rc = http_add(resp, HDR_VIA, wrk->engine->via);
     }
-    if (rc != RC_OK) {
-        wrk->main.client_resp_500++;
-        return rc;
+    return rc;
+}
+
+/* What is not just passed through can be had in parts. */
+static MUST_USE enum rc offer_ranges(struct engine *engine, struct http *resp)
+{
+    if (resp->status != 200 || !param(engine->conf.params, http_range_support)) {
+        return RC_OK;
     }
+    return http_set(resp, HDR_ACCEPT_RANGES, STR("bytes"));
+}
+
+/* The head is whole: the policy's turn. */
+static void ask_policy(struct wrk *wrk, struct request *req, struct http *resp)
+{
     log__head(&req->log, LOG_RESP, resp);
     policy_builtin.deliver(req, resp);
     log__timestamp(&req->log, STR("Process"), wrk_real_ns(wrk), req->t_first_ns, &req->t_prev_ns);
-    vslb_str(&req->log, SLT_Filters, STR(""));
-    return RC_OK;
-}
-
-enum rc deliver__length(struct request *req, struct http *resp, uint64_t len)
-{
-    if (resp->status == 204 || resp->status == 304) {
-        http_unset(resp, HDR_CONTENT_LENGTH);
-        req->sends_body = false;
-        return RC_OK;
-    }
-    if (len == UINT64_MAX) {
-        http_unset(resp, HDR_CONTENT_LENGTH);
-        return RC_OK;
-    }
-    uint64_t said = 0;
-    struct str text = http_get(resp, HDR_CONTENT_LENGTH);
-    if (text.ptr != NULL && str_to_u64(text, &said) == RC_OK && said == len) {
-        return RC_OK;
-    }
-    return set_number(req, resp, HDR_CONTENT_LENGTH, len, 0);
 }
 
 uint32_t deliver__object_xid(const struct objcore *oc)
@@ -110,290 +89,180 @@ static struct http *stored_head(struct engine *engine, struct request *req,
     return resp;
 }
 
-static MUST_USE enum rc object_head(struct engine *engine, struct request *req,
-                                    const struct objcore *oc, bool is_hit, struct http **out)
+static struct http *object_head(struct engine *engine, struct request *req,
+                                const struct objcore *oc, bool is_hit)
 {
-    struct wrk *wrk = engine__wrk(engine);
     struct http *resp = stored_head(engine, req, oc);
     if (resp == NULL) {
-        wrk->main.client_resp_500++;
-        return RC_LIMIT;
+        return NULL;
     }
-    uint64_t now_ns = wrk_real_ns(wrk);
-    if (http_is_not_modified(req->http, resp, (int64_t)(now_ns / NS_PER_S))) {
-        http_set_status(resp, 304);
+    struct wrk *wrk = engine__wrk(engine);
+    uint64_t age_s = object_age_s(oc, wrk_real_ns(wrk));
+    uint64_t xid = is_hit ? deliver__object_xid(oc) : 0;
+    if (deliver__dress(wrk, req, resp, xid, age_s) != RC_OK ||
+        offer_ranges(engine, resp) != RC_OK) {
+        return NULL;
     }
-    enum rc rc = deliver__length(req, resp, obj_len(oc));
-    if (rc != RC_OK) {
-        return rc;
-    }
-    *out = resp;
-    uint64_t age_s = object_age_s(oc, now_ns);
-    return deliver__dress(wrk, req, resp, is_hit ? deliver__object_xid(oc) : 0, age_s);
+    return resp;
 }
 
-/* ---- lanes ---- */
-
-static struct plan plan_body(struct engine *engine, const struct request *req, struct objcore *oc)
+static struct http *relay_head(struct engine *engine, struct request *req, const struct fetch *f)
 {
-    const struct params *p = engine->conf.params;
-    uint64_t len = obj_len(oc);
-    if (!req->sends_body || len == 0) {
-        return (struct plan){LANE_NONE, STR("")};
+    unsigned fields = (unsigned)param(engine->conf.params, http_max_hdr) + 8;
+    struct http *resp = http_new(req->arena, fields);
+    if (resp == NULL || http_copy(resp, f->beresp, HTTP_COPY_STORE_PASS) != RC_OK) {
+        return NULL;
     }
-    if (param(p, lane_body)) {
-        return (struct plan){LANE_BODY, STR("filter")};
+    resp->proto = STR("HTTP/1.1");
+    if (deliver__dress(engine__wrk(engine), req, resp, 0, 0) != RC_OK) {
+        return NULL;
     }
-    uint64_t fd_min = 0;
-    bool takes_files = req->transport->takes_files(req, &fd_min);
-    bool wants_fd = param(p, lane_fd) && len >= fd_min;
-    if (wants_fd && takes_files) {
-        struct obj_fd_payload payload;
-        /* A body that still grows is asked again when there are bytes to send. */
-        if (!obj_is_complete(oc) || stv_payload(obj_stv(oc), &payload) == RC_OK) {
-            return (struct plan){LANE_FD, STR("")};
-        }
+    if (f->kind != FETCH_PASS && offer_ranges(engine, resp) != RC_OK) {
+        return NULL;
     }
-    if (param(p, lane_direct) && obj_is_complete(oc)) {
-        return (struct plan){LANE_DIRECT, STR("")};
-    }
-    return (struct plan){LANE_BODY, wants_fd && !takes_files ? STR("transport") : STR("")};
+    return resp;
 }
 
-static void count_plan(struct wrk *wrk, const struct plan *plan)
+/* ---- conditions, ranges, lengths ---- */
+
+static MUST_USE enum rc settle_length(struct request *req, struct http *resp, uint64_t len)
 {
-    struct vsc_objm *objm = &wrk->objm;
-    switch (plan->lane) {
-    case LANE_NONE:
-        break;
-    case LANE_DIRECT:
-        objm->delivery_direct_hits++;
-        break;
-    case LANE_FD:
-        objm->delivery_fd_hits++;
-        break;
-    case LANE_BODY:
-        objm->delivery_body_hits++;
-        if (plan->reason.len > 0) {
-            objm->delivery_fd_fallbacks++;
-        }
-        objm->delivery_fallback_filter += str_eq(plan->reason, STR("filter"));
-        objm->delivery_fallback_transport += str_eq(plan->reason, STR("transport"));
-        break;
+    struct str text = http_get(resp, HDR_CONTENT_LENGTH);
+    uint64_t said = 0;
+    if (resp->status == 204 || resp->status == 304) {
+        req->sends_body = false;
+        len = UINT64_MAX;
+    } else if (text.ptr != NULL && str_to_u64(text, &said) == RC_OK && said == len) {
+        return RC_OK;
     }
-}
-
-static struct str lane_name(enum lane lane)
-{
-    static const struct str names[] = {
-        [LANE_NONE] = STR_INIT("none"),
-        [LANE_DIRECT] = STR_INIT("direct"),
-        [LANE_FD] = STR_INIT("fd"),
-        [LANE_BODY] = STR_INIT("body"),
-    };
-    return names[lane];
-}
-
-static void log_lane(struct request *req, const struct plan *plan)
-{
-    struct sb sb;
-    if (!vslb_claim(&req->log, SLT_Debug, &sb)) {
-        return;
+    if (text.ptr != NULL) {
+        vslb_header(&req->log, SLT_RespUnset, STR("Content-Length"), text);
+        http_unset(resp, HDR_CONTENT_LENGTH);
     }
-    sb_lit(&sb, "OBJM lane ");
-    sb_put(&sb, lane_name(plan->lane));
-    sb_lit(&sb, " variant identity reason ");
-    sb_put(&sb, plan->reason.len > 0 ? plan->reason : STR("-"));
-    vslb_done(&req->log, SLT_Debug, &sb);
-}
-
-static struct iovec iov_of(const void *ptr, size_t len)
-{
-    union {
-        const void *in;
-        void *out; /* writev only reads, though its type cannot say so */
-    } bytes = {.in = ptr};
-    return (struct iovec){bytes.out, len};
-}
-
-/* Copies the next bytes from where they lie, waiting for those that are still to come.  RC_EOF at
- * the end of the body. */
-static YIELDS enum rc send_lease(struct request *req, struct objcore *oc, uint64_t off,
-                                 uint64_t *len)
-{
-    struct stv_lease lease;
-    enum rc rc = obj_next(oc, off, true, NEVER, &lease);
-    if (rc != RC_OK) {
-        return rc;
+    if (len == UINT64_MAX) {
+        return RC_OK;
     }
-    struct iovec iov = iov_of(lease.ptr, lease.len);
-    *len = lease.len;
-    rc = req->transport->data(req, &iov, 1);
-    stv_rel(&lease);
+    enum rc rc = set_number(req, resp, HDR_CONTENT_LENGTH, len, 0);
+    if (rc == RC_OK) {
+        vslb_header(&req->log, SLT_RespHeader, STR("Content-Length"),
+                    http_get(resp, HDR_CONTENT_LENGTH));
+    }
     return rc;
 }
 
-/* Until the body has a descriptor of its own, that is, while it is still small, bytes are copied.
- */
-static YIELDS enum rc send_file(struct request *req, struct objcore *oc, uint64_t off,
-                                uint64_t *len)
+enum rc deliver__settle(struct engine *engine, struct request *req, struct http *resp,
+                        uint64_t body_len, struct part *part)
 {
-    struct obj_fd_payload payload;
-    enum rc rc = obj_next_payload(oc, off, NEVER, &payload);
-    if (rc == RC_UNSUPPORTED || rc == RC_LIMIT) {
-        return send_lease(req, oc, off, len);
-    }
-    if (rc != RC_OK) {
-        return rc;
-    }
-    *len = payload.len;
-    return req->transport->file(req, payload.fd, payload.off, payload.len);
+    *part = (struct part){.off = 0, .len = body_len};
+    bool by_range = resp->status == 200 && http_has(req->http, HDR_RANGE) &&
+                    param(engine->conf.params, http_range_support);
+    vslb_str(&req->log, SLT_Filters, by_range ? STR(" range") : STR(""));
+    enum rc rc = by_range ? range__apply(req, resp, body_len, part) : RC_OK;
+    return rc == RC_OK ? settle_length(req, resp, part->len) : rc;
 }
 
-/* The whole body, piece by piece, on the fd lane or the body lane. */
-static YIELDS enum rc send_pieces(struct request *req, struct objcore *oc, enum lane lane,
-                                  uint64_t *sent)
+static void apply_conditions(struct wrk *wrk, struct request *req, struct http *resp)
 {
-    for (;;) {
-        uint64_t len = 0;
-        enum rc rc =
-            lane == LANE_FD ? send_file(req, oc, *sent, &len) : send_lease(req, oc, *sent, &len);
-        if (rc == RC_EOF) {
-            return req->transport->end(req);
-        }
-        if (rc != RC_OK) {
-            return rc;
-        }
-        *sent += len;
+    if (http_is_not_modified(req->http, resp, (int64_t)(wrk_real_ns(wrk) / NS_PER_S))) {
+        log__status(&req->log, resp, 304);
     }
 }
 
-static YIELDS enum rc send_direct(struct request *req, struct http *resp, struct objcore *oc,
-                                  uint64_t *sent)
+/* Not even room for the head of an answer: the connection ends. */
+static enum rc no_room(struct wrk *wrk)
 {
-    uint64_t len = obj_len(oc);
-    struct stv_lease lease = {0};
-    const void *ptr = stv_body_ptr(obj_stv(oc));
-    if (ptr == NULL) {
-        enum rc rc = obj_next(oc, 0, true, NEVER, &lease);
-        if (rc != RC_OK) {
-            return rc;
-        }
-        CHECK(lease.len == len);
-        ptr = lease.ptr;
-    }
-    struct iovec iov = iov_of(ptr, len);
-    enum rc rc = req->transport->head(req, resp, len, &iov, 1);
-    if (lease.seg != NULL) {
-        stv_rel(&lease);
-    }
-    *sent += rc == RC_OK ? len : 0;
-    return rc;
+    wrk->main.client_resp_500++;
+    return RC_LIMIT;
 }
 
-static YIELDS enum rc send_planned(struct wrk *wrk, struct request *req, struct http *resp,
-                                   struct objcore *oc, enum lane lane)
-{
-    uint64_t sent = 0;
-    enum rc rc;
-    if (lane == LANE_DIRECT) {
-        rc = send_direct(req, resp, oc, &sent);
-        wrk->objm.delivery_direct_bytes += sent;
-        return rc;
-    }
-    req->body_is_ready = lane != LANE_NONE && obj_is_complete(oc);
-    rc = req->transport->head(req, resp, obj_len(oc), NULL, 0);
-    if (rc != RC_OK || lane == LANE_NONE) {
-        return rc;
-    }
-    rc = send_pieces(req, oc, lane, &sent);
-    if (lane == LANE_FD) {
-        wrk->objm.delivery_fd_bytes += sent;
-    } else {
-        wrk->objm.delivery_body_bytes += sent;
-    }
-    return rc;
-}
+/* ---- stored bodies ---- */
 
 enum rc deliver__object(struct engine *engine, struct request *req, struct objcore *oc, bool is_hit)
 {
-    struct http *resp = NULL;
-    enum rc rc = object_head(engine, req, oc, is_hit, &resp);
-    if (rc != RC_OK) {
-        return rc;
-    }
     struct wrk *wrk = engine__wrk(engine);
-    struct plan plan = plan_body(engine, req, oc);
-    count_plan(wrk, &plan);
-    log_lane(req, &plan);
-    fiber_hold(obj_is_complete(oc) ? obj_stv(oc) : NULL);
-    rc = send_planned(wrk, req, resp, oc, plan.lane);
-    fiber_hold(NULL);
-    return rc;
+    struct http *resp = object_head(engine, req, oc, is_hit);
+    if (resp == NULL) {
+        return no_room(wrk);
+    }
+    ask_policy(wrk, req, resp);
+    apply_conditions(wrk, req, resp);
+    struct part part;
+    if (deliver__settle(engine, req, resp, obj_len(oc), &part) != RC_OK) {
+        return no_room(wrk);
+    }
+    return lane__send(engine, req, resp, oc, &part);
 }
 
 /* ---- what is not stored ---- */
 
-static YIELDS enum rc relay_body(struct request *req, struct fetch *f)
+/* The next bytes of a part, of which *sent have gone.  RC_EOF at the end of the body. */
+static YIELDS enum rc relay_some(struct request *req, struct fetch *f, const struct part *part,
+                                 char *block, uint64_t *at, uint64_t *sent)
+{
+    size_t got = 0;
+    enum rc rc = fetch__body(f, block, RELAY_BYTES, &got);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    uint64_t skip = *at < part->off ? part->off - *at : 0;
+    *at += got;
+    if (skip >= got) {
+        return RC_OK;
+    }
+    uint64_t len = got - skip;
+    if (len > part->len - *sent) {
+        len = part->len - *sent;
+    }
+    struct iovec iov = {block + skip, (size_t)len};
+    *sent += len;
+    return req->transport->data(req, &iov, 1);
+}
+
+static YIELDS enum rc relay_body(struct request *req, struct fetch *f, const struct part *part)
 {
     char *block = arena_alloc(&f->arena, RELAY_BYTES);
     if (block == NULL) {
         return RC_LIMIT;
     }
-    for (;;) {
-        size_t got = 0;
-        enum rc rc = fetch__body(f, block, RELAY_BYTES, &got);
+    uint64_t at = 0;
+    uint64_t sent = 0;
+    while (!part->is_range || sent < part->len) {
+        enum rc rc = relay_some(req, f, part, block, &at, &sent);
         if (rc == RC_EOF) {
-            return req->transport->end(req);
-        }
-        if (rc == RC_OK) {
-            struct iovec iov = {block, got};
-            rc = req->transport->data(req, &iov, 1);
+            break;
         }
         if (rc != RC_OK) {
             return rc;
         }
     }
-}
-
-static MUST_USE enum rc relay_head(struct engine *engine, struct request *req, struct fetch *f,
-                                   struct http **out)
-{
-    unsigned fields = (unsigned)param(engine->conf.params, http_max_hdr) + 8;
-    struct http *resp = http_new(req->arena, fields);
-    if (resp == NULL) {
-        return RC_LIMIT;
+    if (part->is_range) {
+        fetch__skip_received(f);
     }
-    enum rc rc = http_copy(resp, f->beresp, HTTP_COPY_STORE_PASS);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    resp->proto = STR("HTTP/1.1");
-    /* An answer without a body because nobody asked for one may still say how long it would be. */
-    if (f->body.framing != H1_BODY_NONE) {
-        rc = deliver__length(req, resp, fetch__length(f));
-    } else if (f->bereq->method_id != HTTP_M_HEAD && resp->status != 304) {
-        rc = deliver__length(req, resp, 0);
-    }
-    if (rc != RC_OK) {
-        return rc;
-    }
-    *out = resp;
-    return deliver__dress(engine__wrk(engine), req, resp, 0, 0);
+    return req->transport->end(req);
 }
 
 enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch *f)
 {
-    struct http *resp = NULL;
-    enum rc rc = relay_head(engine, req, f, &resp);
-    if (rc != RC_OK) {
-        return rc;
+    struct wrk *wrk = engine__wrk(engine);
+    struct http *resp = relay_head(engine, req, f);
+    if (resp == NULL) {
+        return no_room(wrk);
     }
-    bool has_body = f->body.framing != H1_BODY_NONE && req->sends_body;
-    rc = req->transport->head(req, resp, has_body ? fetch__length(f) : 0, NULL, 0);
+    ask_policy(wrk, req, resp);
+    apply_conditions(wrk, req, resp);
+    bool has_body = f->body.framing != H1_BODY_NONE;
+    struct part part = {.off = 0, .len = 0};
+    if (!has_body && (f->bereq->method_id == HTTP_M_HEAD || resp->status == 304)) {
+        /* An answer without a body because nobody asked for one may say how long it would be. */
+        vslb_str(&req->log, SLT_Filters, STR(""));
+    } else if (deliver__settle(engine, req, resp, fetch__length(f), &part) != RC_OK) {
+        return no_room(wrk);
+    }
+    has_body = has_body && req->sends_body && part.len > 0;
+    enum rc rc = req->transport->head(req, resp, has_body ? part.len : 0, NULL, 0);
     if (rc != RC_OK || !has_body) {
         return rc;
     }
     fetch__log_body(f);
-    return relay_body(req, f);
+    return relay_body(req, f, &part);
 }

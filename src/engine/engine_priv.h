@@ -63,6 +63,8 @@ enum log_head { LOG_REQ, LOG_BEREQ, LOG_BERESP, LOG_RESP };
 void log__head(struct vslb *log, enum log_head kind, const struct http *h);
 void log__field(struct vslb *log, enum log_head kind, const struct http_hdr *hdr);
 void log__vcl(struct vslb *log, struct str sub, struct str action);
+/* The response gets another status after its head was logged. */
+void log__status(struct vslb *log, struct http *resp, unsigned status);
 
 /* ---- fetching (fetch.c, fetch_body.c) ---- */
 
@@ -86,6 +88,7 @@ struct fetch {
     bool keeps_conn; /* both sides said so; the body must have been read too */
     unsigned conn_bits;
     struct obj_times times;
+    struct str asked_range; /* the Range that was sent, as the policy found it */
     /* The response's body. */
     struct h1_body body;
     struct h1_reader reader;
@@ -116,6 +119,8 @@ YIELDS MUST_USE enum rc fetch__head(struct fetch *f);
 /* Body bytes into dst: at least one, or RC_EOF at its orderly end.  Yields. */
 YIELDS MUST_USE enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got);
 bool fetch__body_is_read(const struct fetch *f);
+/* Nobody wants the rest of the body: if all of it is here already the connection can be kept. */
+void fetch__skip_received(struct fetch *f);
 /* Of the answer's body; UINT64_MAX when it is not known. */
 uint64_t fetch__length(const struct fetch *f);
 void fetch__log_body(struct fetch *f);
@@ -132,7 +137,14 @@ YIELDS void fetch__mark(struct fetch *f);
 /* Refreshes in the background, on a fiber of its own.  Takes *take_busy. */
 void fetch__background(struct engine *engine, struct request *req, struct objcore **take_busy);
 
-/* ---- delivering (deliver.c, synth.c) ---- */
+/* ---- delivering (deliver.c, range.c, lane.c, synth.c) ---- */
+
+/* Which bytes of a body go out. */
+struct part {
+    uint64_t off;
+    uint64_t len; /* UINT64_MAX: to an end that nobody knows yet */
+    bool is_range;
+};
 
 /* Delivers a stored object, complete or still growing.  Yields. */
 YIELDS MUST_USE enum rc deliver__object(struct engine *engine, struct request *req,
@@ -141,11 +153,19 @@ YIELDS MUST_USE enum rc deliver__object(struct engine *engine, struct request *r
 YIELDS MUST_USE enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch *f);
 /* The transaction that fetched the object. */
 uint32_t deliver__object_xid(const struct objcore *oc);
-/* The response announces the length that we know (UINT64_MAX: none), not the one we were told. */
-MUST_USE enum rc deliver__length(struct request *req, struct http *resp, uint64_t len);
-/* Adds what every response has, logs it, ends with the Process time-stamp. RC_LIMIT: no room. */
+/* Adds what every response says of us. RC_LIMIT: no room. */
 MUST_USE enum rc deliver__dress(struct wrk *wrk, struct request *req, struct http *resp,
                                 uint64_t object_xid, uint64_t age_s);
+/* Last changes of a head, once the policy has spoken: the part of the body that is wanted, and the
+ * length that goes with it.  body_len: UINT64_MAX if it is not known.  RC_LIMIT: no room. */
+MUST_USE enum rc deliver__settle(struct engine *engine, struct request *req, struct http *resp,
+                                 uint64_t body_len, struct part *part);
+/* Makes 206 or 416 of a 200 to a request with a Range.  RC_LIMIT: no room. */
+MUST_USE enum rc range__apply(struct request *req, struct http *resp, uint64_t body_len,
+                              struct part *part);
+/* Sends the head, and the part of the stored body by whichever lane.  Yields. */
+YIELDS MUST_USE enum rc lane__send(struct engine *engine, struct request *req, struct http *resp,
+                                   struct objcore *oc, const struct part *part);
 /* A response of our own; `cause` is the fetch's VXID for the page, or the request's.  Yields. */
 YIELDS MUST_USE enum rc synth__deliver(struct engine *engine, struct request *req, unsigned status,
                                        struct str reason, uint32_t cause_xid);

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "http/http_cache.h"
+#include "http/http_condition.h"
 
 /* How many interim (1xx) answers a backend may send before the real one. */
 #define INTERIM_MAX 8
@@ -89,6 +90,7 @@ static enum rc make_bereq(struct fetch *f)
     if (rc == RC_OK && !http_has(f->bereq, HDR_HOST)) {
         rc = http_set(f->bereq, HDR_HOST, req->server_addr);
     }
+    f->asked_range = http_get(f->bereq, HDR_RANGE);
     char xid[12];
     struct sb sb = sb_of(xid, sizeof xid);
     sb_u64(&sb, f->vxid);
@@ -404,6 +406,21 @@ static bool is_unasked_304(const struct fetch *f)
            !http_has(f->bereq, HDR_IF_NONE_MATCH) && !http_has(f->bereq, HDR_IF_MODIFIED_SINCE);
 }
 
+/* A part that was not asked for must not be taken for the whole, or for another part. */
+static enum rc check_range(struct fetch *f)
+{
+    if (!param(f->engine->conf.params, http_range_support)) {
+        return RC_OK;
+    }
+    char text[100];
+    struct sb why = sb_of(text, sizeof text);
+    enum rc rc = http_content_range_fits(f->asked_range, f->beresp, &why);
+    if (rc != RC_OK) {
+        vslb_str(&f->log, SLT_Error, sb_str(&why));
+    }
+    return rc;
+}
+
 static enum rc take_head(struct fetch *f)
 {
     stamp(f, STR("Beresp"));
@@ -426,6 +443,11 @@ static enum rc take_head(struct fetch *f)
         set_times(f);
     }
     policy_builtin.backend_response(f);
+    rc = check_range(f);
+    if (rc != RC_OK) {
+        drop_connection(f, false);
+        return rc;
+    }
     stamp(f, STR("Process"));
     vslb_str(&f->log, SLT_Filters, STR(""));
     return RC_OK;

@@ -83,6 +83,16 @@ bool fetch__body_is_read(const struct fetch *f)
     return f->reader.is_done || (f->body.framing == H1_BODY_LENGTH && f->reader.left == 0);
 }
 
+void fetch__skip_received(struct fetch *f)
+{
+    struct h1_reader *r = &f->reader;
+    if (f->body.framing == H1_BODY_LENGTH && r->left <= f->fill - f->at) {
+        f->at += (size_t)r->left;
+        f->body_got += r->left;
+        h1_reader_took(r, (size_t)r->left);
+    }
+}
+
 /* ---- storing ---- */
 
 static const char *framing_name(const struct fetch *f)

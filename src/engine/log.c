@@ -52,6 +52,14 @@ void log__head(struct vslb *log, enum log_head kind, const struct http *h)
     }
 }
 
+void log__status(struct vslb *log, struct http *resp, unsigned status)
+{
+    http_set_status(resp, status);
+    vslb_str(log, SLT_RespProtocol, resp->proto);
+    log_status(log, SLT_RespStatus, status);
+    vslb_str(log, SLT_RespReason, resp->reason);
+}
+
 void log__vcl(struct vslb *log, struct str sub, struct str action)
 {
     vslb_str(log, SLT_VCL_call, sub);

@@ -42,12 +42,16 @@ enum rc synth__deliver(struct engine *engine, struct request *req, unsigned stat
         wrk->main.client_resp_500++;
         return RC_LIMIT;
     }
-    enum rc rc = deliver__length(req, resp, page.len);
-    if (rc == RC_OK) {
-        rc = deliver__dress(wrk, req, resp, 0, 0);
+    if (deliver__dress(wrk, req, resp, 0, 0) != RC_OK) {
+        wrk->main.client_resp_500++;
+        return RC_LIMIT;
     }
-    if (rc != RC_OK) {
-        return rc;
+    log__head(&req->log, LOG_RESP, resp);
+    policy_builtin.deliver(req, resp);
+    log__timestamp(&req->log, STR("Process"), wrk_real_ns(wrk), req->t_first_ns, &req->t_prev_ns);
+    struct part part;
+    if (deliver__settle(engine, req, resp, page.len, &part) != RC_OK) {
+        return RC_LIMIT;
     }
     union {
         const char *text;

@@ -190,9 +190,13 @@ bool http_if_range_holds(const struct http *req, const struct http *resp)
     if (validator.len == 0 || validator.ptr[0] == '"' || is_weak(validator)) {
         return http_etag_is_strong_match(validator, http_get(resp, HDR_ETAG));
     }
+    /* A date is strong only for a response that says when it was made, and was not changed after
+     * that; Varnish allows a minute for clocks that disagree. */
     int64_t asked_s = 0;
     int64_t modified_s = 0;
+    int64_t made_s = 0;
     return http_date_parse(validator, &asked_s) == RC_OK &&
+           http_date_parse(http_get(resp, HDR_DATE), &made_s) == RC_OK &&
            http_date_parse(http_get(resp, HDR_LAST_MODIFIED), &modified_s) == RC_OK &&
-           asked_s == modified_s;
+           modified_s <= made_s + 60 && asked_s == modified_s;
 }

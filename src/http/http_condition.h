@@ -4,6 +4,7 @@
 #ifndef HTTP_HTTP_CONDITION_H
 #define HTTP_HTTP_CONDITION_H
 
+#include "base/sb.h"
 #include "http/http.h"
 
 struct http_range {
@@ -18,6 +19,28 @@ struct http_range {
  * than cap, ignore it too. */
 MUST_USE enum rc http_range_parse(struct str value, uint64_t size_bytes, struct http_range *out,
                                   unsigned cap, unsigned *count);
+
+/* A Range field that asks for one range, as it stands there. */
+struct http_range_spec {
+    bool has_first; /* without: `last` bytes from the end */
+    bool has_last;  /* without: to the end */
+    uint64_t first;
+    uint64_t last;
+};
+
+/* Reads a Range value as Varnish 7.1 does.  RC_OK: one range.  RC_LIMIT: several, which are
+ * answered with the whole body.  RC_MALFORMED: answer 416; *why (static) is the log's word for it.
+ */
+MUST_USE enum rc http_range_read(struct str value, struct http_range_spec *spec, const char **why);
+
+/* Which bytes of size_bytes that is.  RC_OK; RC_NOT_FOUND: none, answer 416. */
+MUST_USE enum rc http_range_settle(const struct http_range_spec *spec, uint64_t size_bytes,
+                                   struct http_range *range);
+
+/* Whether the Content-Range of a backend's response, if there is one, is what the Range that was
+ * sent (STR_NONE: none) asked for.  RC_OK; RC_MALFORMED with the reason appended to `why`. */
+MUST_USE enum rc http_content_range_fits(struct str asked_range, const struct http *resp,
+                                         struct sb *why);
 
 /* Entity tags with their quotes, as they stand in the field (section 8.8.3.2). */
 bool http_etag_is_strong_match(struct str a, struct str b);

@@ -46,6 +46,28 @@ def expect(path, resp):
     assert resp.body == want, f"{path}: {'hit' if resp.is_hit else 'miss'}: {bodies.first_difference(resp.body, want)}"
 
 
+def expect_part(path, resp, first, last):
+    """Bytes first to last of the body; the whole if its length could not be known yet."""
+    whole = bodies.body(path, 0)
+    want = whole if resp.status == 200 else whole[first:last + 1]
+    assert resp.status in (200, 206), f"{path} {first}-{last}: {resp.status}"
+    if resp.status == 206:
+        says = f"bytes {first}-{min(last, len(whole) - 1)}/{len(whole)}"
+        assert resp.header("content-range") == says, f"{path}: {resp.header('content-range')}, not {says}"
+    assert resp.body == want, f"{path} {first}-{last}: {bodies.first_difference(resp.body, want)}"
+    return resp.status == 206
+
+
+def parts(client, path):
+    """Ranges of a stored body, around the edges of the pieces that it leaves in."""
+    size = bodies.parse(path)[0]
+    for first in {0, 1, size // 2, 64 * KIB, MIB - 1, size - 1}:
+        for length in (1, 100, 200000, 2 * MIB):
+            if 0 <= first < size:
+                resp = client.get(path, headers=[f"Range: bytes={first}-{first + length - 1}"])
+                assert expect_part(path, resp, first, first + length - 1), path
+
+
 def sizes(path_of_daemon):
     origin = Origin()
     for name, settings in SETTINGS.items():
@@ -65,6 +87,8 @@ def sizes(path_of_daemon):
                         assert resp.header("content-length") == str(bodies.parse(path)[0]), path
                         head = one.get(path, "HEAD")
                         assert head.header("content-length") == str(bodies.parse(path)[0]), path
+                    for path in paths[-1:] + paths[2:15:6]:
+                        parts(one, path)
                 together(daemon, name, flags)
             lanes_used(daemon, name)
             print(f"lanes: sizes: {name}: passed", flush=True)
@@ -82,7 +106,16 @@ def together(daemon, name, flags):
                 expect(path, get(daemon.address, path, timeout=30))
             except (AssertionError, Cut, OSError) as e:
                 faults.append(f"{type(e).__name__} {e}")
-        threads = [threading.Thread(target=one, args=(i * 0.03,)) for i in range(10)]
+
+        def part(wait):
+            time.sleep(wait)
+            first, last = int(size * wait), int(size * (0.5 + wait))
+            try:
+                got = get(daemon.address, path, timeout=30, headers=[f"Range: bytes={first}-{last}"])
+                assert expect_part(path, got, first, last) or flags, f"{path}: {got.status}"
+            except (AssertionError, Cut, OSError) as e:
+                faults.append(f"{type(e).__name__} {e}")
+        threads = [threading.Thread(target=each, args=(i * 0.03,)) for i in range(10) for each in (one, part)]
         for t in threads:
             t.start()
         for t in threads:

@@ -183,8 +183,10 @@ static void if_range_wants_the_very_same_bytes(void **state)
         {"\"b\"", {"ETag", "\"a\"", NULL}, false},
         {"\"a\"", {NULL}, false},
         {"", {"ETag", "", NULL}, false},
-        {DATE_T0, {"Last-Modified", DATE_T0, NULL}, true},
-        {DATE_T0, {"Last-Modified", EARLIER, NULL}, false},
+        {DATE_T0, {"Last-Modified", DATE_T0, "Date", DATE_T0, NULL}, true},
+        {DATE_T0, {"Last-Modified", DATE_T0, "Date", EARLIER, NULL}, false},
+        {DATE_T0, {"Last-Modified", DATE_T0, NULL}, false},
+        {DATE_T0, {"Last-Modified", EARLIER, "Date", DATE_T0, NULL}, false},
         {DATE_T0, {NULL}, false},
         {"x", {"Last-Modified", "x", NULL}, false},
     };
