@@ -180,10 +180,33 @@ enum rc mem__file_finish(struct mem_file *f, uint64_t body_len)
     return RC_OK;
 }
 
+/* What a hit reads: of a final object that was asked for before, all is settled and stays, so no
+ * lock is needed.  False: under the lock. */
+static bool payload_settled(const struct stv_obj *obj, const struct mem_obj *o,
+                            struct obj_fd_payload *out)
+{
+    if (!atomic_load_explicit(&obj->is_final, memory_order_acquire) || o->body->kind != MEM_FILE) {
+        return false;
+    }
+    const struct mem_file *f = mem_file_of(o->body);
+    if (!atomic_load_explicit(&f->is_settled, memory_order_acquire)) {
+        return false;
+    }
+    *out = (struct obj_fd_payload){
+        .fd = f->fd,
+        .len = atomic_load_explicit(&obj->body_len, memory_order_relaxed),
+        .capabilities = OBJ_CAP_RANGE | OBJ_CAP_COMPLETE | OBJ_CAP_SEALED,
+    };
+    return true;
+}
+
 enum rc mem__payload(struct stv_obj *obj, struct obj_fd_payload *out)
 {
     struct mem *m = mem_of(obj->stv);
     struct mem_obj *o = mem_obj_of(obj);
+    if (LIKELY(payload_settled(obj, o, out))) {
+        return RC_OK;
+    }
     *out = (struct obj_fd_payload){.fd = -1};
     mem_lock(m);
     if (o->body == NULL || o->body->kind != MEM_FILE) {
@@ -205,6 +228,7 @@ enum rc mem__payload(struct stv_obj *obj, struct obj_fd_payload *out)
     if (atomic_load_explicit(&obj->is_final, memory_order_acquire)) {
         out->capabilities |= OBJ_CAP_COMPLETE;
         out->capabilities |= f->sealed ? (uint32_t)OBJ_CAP_SEALED : 0;
+        atomic_store_explicit(&f->is_settled, f->sealed, memory_order_release);
     }
     mem_unlock(m);
     return RC_OK;

@@ -52,8 +52,9 @@ struct mem_file {
     bool lent;              /* bytes may be in flight: never rewritten, punched or cut */
     bool sealed;
     bool final;
-    bool announced; /* the vault has it */
-    bool dropped;   /* its object is gone */
+    bool announced;          /* the vault has it */
+    bool dropped;            /* its object is gone */
+    _Atomic bool is_settled; /* lent, sealed and final: payload needs no lock.  Written under it */
 };
 
 struct mem_obj {

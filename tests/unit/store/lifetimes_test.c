@@ -92,7 +92,7 @@ static uint64_t some_length(struct rng *r)
         return rng_below(r, rng_below(r, 4) == 0 ? MIB(4) : KIB(600));
     case 4:
     case 5:
-        return KIB(120) + rng_below(r, KIB(16));
+        return (rng_below(r, 2) == 0 ? KIB(56) : KIB(120)) + rng_below(r, KIB(16));
     default:
         return rng_below(r, KIB(1) << rng_below(r, 6));
     }
@@ -398,11 +398,11 @@ static void live(void *arg)
 }
 
 static const struct life_case cases[] = {
-    {"memory, 24 MiB", STV_MEMORY, MIB(24), 1, 8000},
-    {"memory, 24 MiB", STV_MEMORY, MIB(24), 2, 8000},
+    {"memory, 12 MiB", STV_MEMORY, MIB(12), 1, 8000},
+    {"memory, 12 MiB", STV_MEMORY, MIB(12), 2, 8000},
     {"memory, 2 MiB", STV_MEMORY, MIB(2), 3, 8000},
     {"memory, 1 MiB", STV_MEMORY, MIB(1), 4, 8000},
-    {"transient, 16 MiB", STV_TRANSIENT, MIB(16), 5, 8000},
+    {"transient, 8 MiB", STV_TRANSIENT, MIB(8), 5, 8000},
 };
 
 /* On a fiber and by a fake clock: what waits for room then takes no time. */
@@ -420,7 +420,7 @@ static void lives(void **state)
 static void lives_on_a_thread(void **state)
 {
     (void)state;
-    struct life_case c = {"memory on a thread", STV_MEMORY, MIB(16), 6, 6000};
+    struct life_case c = {"memory on a thread", STV_MEMORY, MIB(8), 6, 6000};
     live(&c);
 }
 
