@@ -48,9 +48,9 @@ static void forget_cores(struct cache *cache, struct objhead *head)
     struct stripe *stripe = head__stripe(head);
     stripe__lock(stripe);
     CHECK(list_is_empty(&head->busies));
-    const struct cores *cores = head__cores(head);
-    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
-        cores->v[i]->place = CORE_LEAVING;
+    const struct core_set cores = head__cores(head);
+    for (size_t i = 0; i < cores.count; i++) {
+        core_at(&cores, i)->place = CORE_LEAVING;
     }
     struct objcore *left = head__arrange(head, NULL, HEAD_FRONT);
     stripe__unlock(stripe);
@@ -73,7 +73,7 @@ static void empty_table(struct cache *cache)
         for (struct objhead *head = table__any(&cache->stripes[i]); head != NULL;
              head = table__any(&cache->stripes[i])) {
             /* With its last core the head goes; if one is still referenced, this is a bug. */
-            CHECK(head__cores(head) != NULL);
+            CHECK(head__cores(head).count > 0);
             forget_cores(cache, head);
         }
     }
@@ -110,9 +110,9 @@ static struct objcore *empty_head(struct objhead *head)
     while (list_pop_front(&head->busies) != NULL) {
         /* They are not to be joined; obj_ready compares epochs. */
     }
-    const struct cores *cores = head__cores(head);
-    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
-        cores->v[i]->place = CORE_LEAVING;
+    const struct core_set cores = head__cores(head);
+    for (size_t i = 0; i < cores.count; i++) {
+        core_at(&cores, i)->place = CORE_LEAVING;
     }
     return head__rebuild(head, NULL, HEAD_FRONT);
 }

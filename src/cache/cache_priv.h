@@ -50,7 +50,7 @@ enum {
 
 /* ---- cores and heads ---- */
 
-/* Immutable.  An array of one lies inside its core: most heads need no other. */
+/* Immutable.  Most heads have one core, and need none of these (struct core_set). */
 struct cores {
     size_t count;
     struct objcore *v[];
@@ -84,36 +84,31 @@ struct objcore {
     struct stv_obj *stv;
     struct stevedore *stevedore;
     struct boc *_Atomic boc; /* until stored; for ever if it never is */
-    uint64_t revision;       /* once stored */
-    struct {
-        size_t count;
-        struct objcore *v[1];
-    } one;
     union {
-        struct rcu_head rcu;
-        struct objcore *next_left; /* the chain that head__rebuild returns */
+        uint64_t revision;         /* once stored, inside */
+        struct objcore *next_left; /* leaving: the chain that head__rebuild returns */
+        struct rcu_head rcu;       /* let go */
     };
 };
-static_assert(sizeof(struct objcore) <= 128, "memory beside body and headers is budgeted");
-static_assert(offsetof(struct objcore, one.v) - offsetof(struct objcore, one) ==
-                  offsetof(struct cores, v),
-              "an array of one is read as a struct cores");
+static_assert(sizeof(struct objcore) <= 104, "memory beside body and headers is budgeted");
 
 /* The first 64 bytes are what a lookup touches. */
 struct objhead {
     struct objhead *_Atomic next[2]; /* table.c */
     struct digest digest;
-    const struct cores *_Atomic cores; /* NULL: none.  Written under the stripe */
+    _Atomic uintptr_t cores; /* as head__cores reads it.  Written under the stripe */
     struct cache *cache;
 
     uint32_t magic;
     /* All under the stripe: */
     uint32_t epoch;
-    uint32_t refs;      /* its cores, wherever they are */
-    struct list busies; /* bocs that others may park behind, oldest first */
-    struct rcu_head rcu;
+    uint32_t refs; /* its cores, wherever they are */
+    union {
+        struct list busies; /* bocs that others may park behind, oldest first */
+        struct rcu_head rcu;
+    };
 };
-static_assert(sizeof(struct objhead) <= 128, "memory beside body and headers is budgeted");
+static_assert(sizeof(struct objhead) <= 96, "memory beside body and headers is budgeted");
 
 struct tomb;
 struct head_index;
@@ -183,10 +178,27 @@ void core__free(struct objcore *oc);
 /* One more, of a core that is referenced, or found in an array by an RCU reader. */
 void core__ref(struct objcore *oc);
 
+/* What the word in a head says: none, one core (its address, with CORES_ONE), or an array. */
+struct core_set {
+    size_t count;
+    struct objcore *only;
+    const struct cores *many; /* NULL unless there are several */
+};
+#define CORES_ONE ((uintptr_t)1)
+
 /* The cores of a head; under the stripe, or by an RCU reader. */
-static inline const struct cores *head__cores(const struct objhead *head)
+static inline struct core_set head__cores(const struct objhead *head)
 {
-    return atomic_load_explicit(&head->cores, memory_order_acquire);
+    uintptr_t word = atomic_load_explicit(&head->cores, memory_order_acquire);
+    if (LIKELY((word & CORES_ONE) != 0)) {
+        return (struct core_set){1, (struct objcore *)(word - CORES_ONE), NULL};
+    }
+    const struct cores *many = (const struct cores *)word;
+    return (struct core_set){many == NULL ? 0 : many->count, NULL, many};
+}
+static inline struct objcore *core_at(const struct core_set *set, size_t i)
+{
+    return set->many == NULL ? set->only : set->many->v[i];
 }
 /* Adds a core (may be NULL; the array takes a reference of its own) before or behind those who
  * stay.  Those who leave are dead in the store before; returns them, for core__let_go after

@@ -262,6 +262,17 @@ void obj_grown(struct objcore *busy, size_t bytes)
 
 /* ---- phase 5 ---- */
 
+/* Its place is used for other things once the core has left. */
+static void note_revision(struct objcore *oc, uint64_t revision)
+{
+    struct stripe *stripe = head__stripe(oc->head);
+    stripe__lock(stripe);
+    if (oc->place == CORE_INSIDE) {
+        oc->revision = revision;
+    }
+    stripe__unlock(stripe);
+}
+
 YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
 {
     char flags[4];
@@ -276,10 +287,11 @@ YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
     oa_encode(attrs, &sb);
 
     struct stevedore *revisions = oc->head->cache->revisions;
-    oc->revision = stv_revision_next(revisions != NULL ? revisions : oc->stevedore);
+    uint64_t revision = stv_revision_next(revisions != NULL ? revisions : oc->stevedore);
+    note_revision(oc, revision);
     struct stv_record record = {
         .digest = oc->head->digest,
-        .revision = oc->revision,
+        .revision = revision,
         .t_origin_ns = oc->times.t_origin_ns,
         .ttl_ns = oc->times.ttl_ns,
         .grace_ns = oc->times.grace_ns,
@@ -301,10 +313,10 @@ static void mark_older(const struct objhead *head, struct objcore *oc, const str
             old->place = CORE_LEAVING;
         }
     }
-    const struct cores *cores = head__cores(head);
+    const struct core_set cores = head__cores(head);
     bool is_older = false;
-    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
-        struct objcore *other = cores->v[i];
+    for (size_t i = 0; i < cores.count; i++) {
+        struct objcore *other = core_at(&cores, i);
         if (other == oc) {
             is_older = true;
             continue;

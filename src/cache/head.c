@@ -2,7 +2,7 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Heads, and the arrays of cores that hang on them.
  *
- *   table --digest--> head --cores--> { count, newest, ..., oldest }   (one: inside the core)
+ *   table --digest--> head --cores--> { count, newest, ..., oldest }   (one core: no array)
  *                       ^                        |
  *                       +------- head -----------+
  *
@@ -51,7 +51,7 @@ void head__init(struct objhead *head, struct cache *cache, const struct digest *
     head->cache = cache;
     head->digest = *digest;
     list_init(&head->busies);
-    atomic_store_explicit(&head->cores, NULL, memory_order_release);
+    atomic_store_explicit(&head->cores, 0, memory_order_release);
 }
 
 struct objhead *head__get(struct cache *cache, const struct digest *digest)
@@ -88,7 +88,7 @@ void head__unref(struct objhead *head)
     head->refs--;
     bool is_last = head->refs == 0;
     if (is_last) {
-        CHECK(head__cores(head) == NULL);
+        CHECK(head__cores(head).count == 0);
         CHECK(list_is_empty(&head->busies));
         table__remove(stripe, head);
     }
@@ -106,8 +106,6 @@ struct objcore *core__new(struct objhead *head)
     struct objcore *oc = xcalloc(1, sizeof *oc);
     oc->magic = CORE_MAGIC;
     oc->head = head;
-    oc->one.count = 1;
-    oc->one.v[0] = oc;
     atomic_store_explicit(&oc->refs, 1, memory_order_relaxed);
     head->refs++;
     CHECK(head->refs > 0);
@@ -169,51 +167,48 @@ static void cores_free(struct rcu_head *rcu)
     free(rcu);
 }
 
-static void cores_retire(const struct cores *old)
+static void cores_retire(const struct core_set *old)
 {
-    if (old == NULL || old->count == 1) {
-        return; /* an array of one goes with its core */
+    if (old->many == NULL) {
+        return;
     }
     union {
         const struct cores *old;
         struct rcu_head *end; /* of what stands before it */
-    } at = {.old = old};
+    } at = {.old = old->many};
     cache__defer(at.end - 1, cores_free);
 }
 
-/* Those who stay, and the one added; n in all. */
-static const struct cores *cores_copy(const struct objhead *head, struct objcore *added,
-                                      enum head_end end, size_t n)
+/* The word for those who stay and the one added; n in all. */
+static uintptr_t cores_copy(const struct core_set *old, struct objcore *added, enum head_end end,
+                            size_t n)
 {
-    const struct cores *old = head__cores(head);
-    size_t old_count = old == NULL ? 0 : old->count;
-    size_t added_at = end == HEAD_FRONT ? 0 : old_count;
+    size_t added_at = end == HEAD_FRONT ? 0 : old->count;
     struct cores *new = n > 1 ? cores_new(n) : NULL;
-    const struct cores *result = new;
+    uintptr_t word = (uintptr_t) new;
     size_t at = 0;
-    for (size_t i = 0; i <= old_count; i++) {
-        struct objcore *oc = i == added_at ? added : old->v[i < added_at ? i : i - 1];
+    for (size_t i = 0; i <= old->count; i++) {
+        struct objcore *oc = i == added_at ? added : core_at(old, i < added_at ? i : i - 1);
         if (oc == NULL || oc->place == CORE_LEAVING) {
             continue;
         }
-        if (n == 1) {
-            result = (const struct cores *)(const void *)&oc->one;
+        if (new == NULL) {
+            word = (uintptr_t)oc | CORES_ONE;
         } else {
-            CHECK(new != NULL);
             new->v[at] = oc;
         }
         at++;
     }
     CHECK(at == n);
-    return result;
+    return word;
 }
 
 /* Marks the oldest where there are too many.  Returns how many stay. */
-static size_t mark_surplus(const struct cores *old, size_t room)
+static size_t mark_surplus(const struct core_set *old, size_t room)
 {
     size_t staying = 0;
-    for (size_t i = 0; old != NULL && i < old->count; i++) {
-        struct objcore *oc = old->v[i];
+    for (size_t i = 0; i < old->count; i++) {
+        struct objcore *oc = core_at(old, i);
         CHECK(oc->place != CORE_OUTSIDE);
         if (staying == room) {
             oc->place = CORE_LEAVING;
@@ -225,26 +220,26 @@ static size_t mark_surplus(const struct cores *old, size_t room)
 
 struct objcore *head__arrange(struct objhead *head, struct objcore *added, enum head_end end)
 {
-    const struct cores *old = head__cores(head);
-    size_t staying = mark_surplus(old, HEAD_CORES_MAX - (added != NULL));
+    const struct core_set old = head__cores(head);
+    size_t staying = mark_surplus(&old, HEAD_CORES_MAX - (added != NULL));
     if (added != NULL) {
         CHECK(added->place == CORE_OUTSIDE);
         core__ref(added);
         added->place = CORE_INSIDE;
         staying++;
     }
-    const struct cores *new = cores_copy(head, added, end, staying);
+    uintptr_t new = cores_copy(&old, added, end, staying);
     atomic_store_explicit(&head->cores, new, memory_order_release);
     struct objcore *left = NULL;
-    for (size_t i = 0; old != NULL && i < old->count; i++) {
-        struct objcore *oc = old->v[i];
+    for (size_t i = 0; i < old.count; i++) {
+        struct objcore *oc = core_at(&old, i);
         if (oc->place == CORE_LEAVING) {
             oc->place = CORE_OUTSIDE;
             oc->next_left = left;
             left = oc;
         }
     }
-    cores_retire(old);
+    cores_retire(&old);
     return left;
 }
 
@@ -252,9 +247,9 @@ struct objcore *head__arrange(struct objhead *head, struct objcore *added, enum 
  * later worker finds them either, and may say so. */
 static void kill_leaving(const struct objhead *head, bool leaves_tomb)
 {
-    const struct cores *cores = head__cores(head);
-    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
-        struct objcore *oc = cores->v[i];
+    const struct core_set cores = head__cores(head);
+    for (size_t i = 0; i < cores.count; i++) {
+        struct objcore *oc = core_at(&cores, i);
         if (oc->place != CORE_LEAVING) {
             continue;
         }
@@ -273,7 +268,8 @@ static void kill_leaving(const struct objhead *head, bool leaves_tomb)
 
 struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum head_end end)
 {
-    (void)mark_surplus(head__cores(head), HEAD_CORES_MAX - (added != NULL));
+    const struct core_set cores = head__cores(head);
+    (void)mark_surplus(&cores, HEAD_CORES_MAX - (added != NULL));
     /* What leaves for one that was found is only older than that one. */
     kill_leaving(head, added == NULL || (added->flags & CORE_FOUND) == 0);
     return head__arrange(head, added, end);

@@ -54,14 +54,14 @@ static enum lookup_kind judge(const struct lookup_req *req, const struct objcore
 static enum lookup_kind scan(const struct objhead *head, const struct lookup_req *req,
                              uint64_t now_ns, struct objcore **found)
 {
-    const struct cores *cores = head__cores(head);
+    const struct core_set cores = head__cores(head);
     enum lookup_kind best = LOOKUP_MISS;
-    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
-        enum lookup_kind kind = judge(req, cores->v[i], now_ns);
+    for (size_t i = 0; i < cores.count; i++) {
+        enum lookup_kind kind = judge(req, core_at(&cores, i), now_ns);
         if (kind == LOOKUP_MISS || (kind == LOOKUP_STALE && best == LOOKUP_STALE)) {
             continue;
         }
-        *found = cores->v[i];
+        *found = core_at(&cores, i);
         best = kind;
         if (kind != LOOKUP_STALE) {
             break;
@@ -115,11 +115,11 @@ static bool look_fast(struct cache *cache, const struct lookup_req *req, struct 
 /* A busy core for this request, which replaces all that match it, usable or not. */
 static struct objcore *new_busy(struct objhead *head, const struct lookup_req *req)
 {
-    const struct cores *cores = head__cores(head);
-    size_t n = cores == NULL ? 0 : cores->count;
+    const struct core_set cores = head__cores(head);
+    size_t n = cores.count;
     struct replaced replaced = {.v = n == 0 ? NULL : xcalloc(n, sizeof *replaced.v)};
     for (size_t i = 0; i < n; i++) {
-        struct objcore *oc = cores->v[i];
+        struct objcore *oc = core_at(&cores, i);
         /* One that is being fetched is newer than what this fetch will bring, or as new. */
         if (!atomic_load_explicit(&oc->is_stored, memory_order_acquire) || !matches(req, oc)) {
             continue;

@@ -121,10 +121,10 @@ static bool mark_older(const struct finder *finder, const struct stv_found *foun
                        const struct objhead *head)
 {
     struct str vary = oa_find(found->oa, OA_VARY);
-    const struct cores *cores = head__cores(head);
+    const struct core_set cores = head__cores(head);
     struct objcore *older = NULL;
-    for (size_t i = 0; cores != NULL && i < cores->count; i++) {
-        struct objcore *other = cores->v[i];
+    for (size_t i = 0; i < cores.count; i++) {
+        struct objcore *other = core_at(&cores, i);
         if (!is_same_vary(vary, obj_get(other, OA_VARY))) {
             continue;
         }
