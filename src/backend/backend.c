@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "backend/holddown.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/sb.h"
@@ -46,6 +47,7 @@ struct backend {
     struct addr addr[ADDRS_MAX];
     uint64_t health_since_ns;
     _Atomic unsigned in_use;
+    struct holddown holddown;
     struct idle_pool *idle; /* one a loop */
 };
 
@@ -197,7 +199,12 @@ static void note_ends(struct bconn *c, const struct addr *remote)
 
 static YIELDS enum rc open_conn(struct backend *b, struct bconn *c)
 {
-    enum rc rc = RC_UNREACHABLE;
+    enum rc rc = holddown__check(&b->holddown, clock_mono_ns());
+    if (rc != RC_OK) {
+        vsc_add(&b->counters->helddown, 1);
+        return rc;
+    }
+    rc = RC_UNREACHABLE;
     for (unsigned i = 0; i < b->addrs; i++) {
         uint64_t deadline_ns = clock_after(clock_mono_ns(), param(b->params, connect_timeout));
         rc = sock_connect(&c->sock, (const struct sockaddr *)&b->addr[i].sa, b->addr[i].len,
@@ -210,6 +217,7 @@ static YIELDS enum rc open_conn(struct backend *b, struct bconn *c)
             return rc;
         }
     }
+    holddown__note(&b->holddown, b->params, rc, clock_mono_ns());
     return rc;
 }
 

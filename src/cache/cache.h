@@ -82,7 +82,8 @@ struct lookup {
     struct objcore *busy; /* owned: finish or fail it, then release; or NULL */
     bool parked;          /* it had to wait */
 };
-/* RC_OK; RC_TIMEOUT or RC_CANCELLED while parked.  Yields only when it parks. */
+/* RC_OK; RC_TIMEOUT, RC_CANCELLED or RC_REFUSED (see obj_fail_all) while parked.  Yields only when
+ * it parks. */
 YIELDS MUST_USE enum rc cache_lookup(struct cache *cache, const struct lookup_req *req,
                                      struct lookup *out);
 /* A busy core that nobody else can find, for a pass: fetch into it as into any other (obj_ready
@@ -130,6 +131,10 @@ void obj_grown(struct objcore *busy, size_t bytes);
 YIELDS MUST_USE enum rc obj_finish(struct objcore *busy);
 /* The fetch failed: readers get RC_RESET, one of those who wait becomes the next to fetch. */
 void obj_fail(struct objcore *busy);
+/* The same, but nobody tries again: the lookups of those who wait return RC_REFUSED. */
+void obj_fail_all(struct objcore *busy);
+/* How many fetches failed, one after another, for those who wait for this one. */
+unsigned obj_failed_before(const struct objcore *busy);
 
 /* ---- using ---- */
 

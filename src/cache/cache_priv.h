@@ -290,9 +290,10 @@ struct boc {
 
     /* Under the stripe: */
     uint32_t epoch;
-    bool was_inside;    /* once ready: no purge had come between */
-    struct list link;   /* head->busies, if others may park behind it */
-    struct list parked; /* struct waiter */
+    bool was_inside;        /* once ready: no purge had come between */
+    unsigned failed_before; /* fetches of this object, one after another */
+    struct list link;       /* head->busies, if others may park behind it */
+    struct list parked;     /* struct waiter */
     struct replaced replaced;
 
     /* Of the fetch; attributes are fixed once ready. */
@@ -344,6 +345,7 @@ struct waiter {
     /* The answer: */
     struct objcore *oc;   /* referenced: look whether it will do */
     struct objcore *busy; /* owned: fetch, for the one before you failed */
+    bool is_refused;      /* neither: too many fetches failed */
     /* Only on the loop's thread: */
     bool has_arrived; /* the message */
     bool has_left;    /* the fiber */
@@ -351,8 +353,8 @@ struct waiter {
 
 /* Under the stripe; the calling fiber waits next, with park__wait after unlocking. */
 struct waiter *park__enter(struct boc *boc, struct stripe *stripe);
-/* The answer of a waiter, which it frees.  RC_OK; RC_TIMEOUT and RC_CANCELLED only if no answer was
- * given.  Yields. */
+/* The answer of a waiter, which it frees.  RC_OK; RC_REFUSED: there will be none; RC_TIMEOUT and
+ * RC_CANCELLED only if no answer was given.  Yields. */
 YIELDS MUST_USE enum rc park__wait(struct waiter **take_waiter, uint64_t deadline_ns,
                                    struct objcore **oc, struct objcore **busy);
 
@@ -366,6 +368,8 @@ void park__answer_all(struct boc *boc, struct objcore *oc, struct wakes *wakes);
 /* boc failed: one who is parked gets to fetch, the others wait for that; or for a fetch that runs
  * already.  Under the stripe. */
 void park__promote(struct objhead *head, struct boc *boc, struct wakes *wakes);
+/* boc failed, and those who are parked behind it are told to give up.  Under the stripe. */
+void park__refuse_all(struct boc *boc, struct wakes *wakes);
 /* One message to each loop.  Without locks. */
 void park__wake(struct cache *cache, struct wakes *wakes);
 

@@ -391,7 +391,12 @@ enum rc obj_finish(struct objcore *busy)
 
 /* ---- at any point ---- */
 
-void obj_fail(struct objcore *busy)
+unsigned obj_failed_before(const struct objcore *busy)
+{
+    return boc__of_busy(busy)->failed_before;
+}
+
+static void fail(struct objcore *busy, bool lets_others_try)
 {
     struct boc *boc = boc__of_busy(busy);
     CHECK(boc__state(boc) == BOC_FETCHING || boc__state(boc) == BOC_READY);
@@ -402,11 +407,25 @@ void obj_fail(struct objcore *busy)
     boc_advance(boc, BOC_FAILED);
     list_remove(&boc->link);
     struct objcore *left = head__take_out(busy);
-    park__promote(head, boc, &wakes);
+    if (lets_others_try) {
+        park__promote(head, boc, &wakes);
+    } else {
+        park__refuse_all(boc, &wakes);
+    }
     struct replaced replaced = take_replaced(boc);
     stripe__unlock(stripe);
     (void)core__let_go(head->cache, left);
     release_replaced(&replaced);
     park__wake(head->cache, &wakes);
     follow__progress(boc);
+}
+
+void obj_fail(struct objcore *busy)
+{
+    fail(busy, true);
+}
+
+void obj_fail_all(struct objcore *busy)
+{
+    fail(busy, false);
 }

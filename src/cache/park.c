@@ -51,12 +51,13 @@ enum rc park__wait(struct waiter **take_waiter, uint64_t deadline_ns, struct obj
     }
     *oc = w->oc;
     *busy = w->busy;
-    CHECK((*oc == NULL) != (*busy == NULL));
+    bool is_refused = w->is_refused;
+    CHECK((*oc != NULL) + (*busy != NULL) + is_refused == 1);
     w->has_left = true;
     if (w->has_arrived) {
         free(w);
     }
-    return RC_OK;
+    return is_refused ? RC_REFUSED : RC_OK;
 }
 
 static void arrive(struct post *post, struct loop *loop)
@@ -109,6 +110,15 @@ void park__answer_all(struct boc *boc, struct objcore *oc, struct wakes *wakes)
     }
 }
 
+void park__refuse_all(struct boc *boc, struct wakes *wakes)
+{
+    LIST_FOREACH_SAFE (node, &boc->parked) {
+        struct waiter *w = waiter_of(node);
+        w->is_refused = true;
+        wakes_add(wakes, w);
+    }
+}
+
 static struct waiter *draw(struct cache *cache, struct stripe *stripe, struct boc *boc)
 {
     struct list *node = boc->parked.next;
@@ -134,6 +144,7 @@ void park__promote(struct objhead *head, struct boc *boc, struct wakes *wakes)
         bool is_current = boc->epoch == head->epoch;
         w->busy = boc__new_busy(head, is_current ? &boc->replaced : NULL);
         heir = boc__of_busy(w->busy);
+        heir->failed_before = boc->failed_before + 1;
         list_push_back(&head->busies, &heir->link);
         wakes_add(wakes, w);
     }

@@ -117,6 +117,17 @@ static YIELDS enum rc relay_miss(struct engine *engine, struct request *req, str
     return rc;
 }
 
+/* Thousands may wait.  If each had its own try, a backend that is down or overloaded would get them
+ * all, and the last would wait for the sum. */
+static void fail_waiters(const struct engine *engine, struct objcore *busy)
+{
+    if (obj_failed_before(busy) >= param(engine->conf.params, waiter_retries)) {
+        obj_fail_all(busy);
+    } else {
+        obj_fail(busy);
+    }
+}
+
 static YIELDS enum rc miss(struct engine *engine, struct request *req, struct objcore **take_busy)
 {
     policy_builtin.miss(req);
@@ -126,7 +137,7 @@ static YIELDS enum rc miss(struct engine *engine, struct request *req, struct ob
         rc = fetch__head(f);
     }
     if (rc != RC_OK) {
-        obj_fail(f->busy);
+        fail_waiters(engine, f->busy);
         obj_release(&f->busy);
         return fetch_failed(engine, req, &f);
     }
@@ -227,6 +238,11 @@ static YIELDS enum rc lookup(struct engine *engine, struct request *req,
     if (found.parked) {
         main->busy_sleep++;
         main->busy_wakeup++;
+    }
+    if (rc == RC_REFUSED) {
+        engine__wrk(engine)->objm.limit_waiters++;
+        vslb_str(&req->log, SLT_Error, STR("the fetches that it waited for failed"));
+        return synth__deliver(engine, req, 503, STR("Backend fetch failed"), req->vxid);
     }
     if (rc != RC_OK) {
         main->busy_killed++;

@@ -156,6 +156,52 @@ static void promotion(void *arg)
     assert_int_equal(stats.woken, N);
 }
 
+/* The second failure in a row, and the fetch says that nobody is to try again. */
+static void refusal(void *arg)
+{
+    struct rig *rig = arg;
+    enum { N = 5 };
+    struct lookup first = rig_lookup(rig, 1);
+    assert_int_equal(obj_failed_before(first.busy), 0);
+    struct asker askers[N] = {0};
+    for (unsigned i = 0; i < N; i++) {
+        start_asker(rig, &askers[i], 0);
+    }
+    until_parked(rig, N);
+    obj_fail(first.busy);
+    obj_release(&first.busy);
+    assert_int_equal(fiber_sleep(NS_PER_S), RC_OK);
+    struct objcore *heir = NULL;
+    for (unsigned i = 0; i < N; i++) {
+        heir = askers[i].is_done ? askers[i].found.busy : heir;
+    }
+    assert_non_null(heir);
+    assert_int_equal(obj_failed_before(heir), 1);
+    obj_fail_all(heir);
+    obj_release(&heir);
+    assert_int_equal(fiber_sleep(NS_PER_S), RC_OK);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < N; i++) {
+        assert_true(askers[i].is_done);
+        refused += askers[i].rc == RC_REFUSED;
+    }
+    assert_int_equal(refused, N - 1);
+    /* Who comes later begins anew. */
+    first = rig_lookup(rig, 1);
+    assert_int_equal(first.kind, LOOKUP_MISS);
+    assert_int_equal(obj_failed_before(first.busy), 0);
+    rig_release(&first);
+}
+
+static void a_fetch_may_fail_for_all_who_wait(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed <= 20; seed++) {
+        const struct rig_conf conf = {.seed = seed};
+        rig_run(&conf, refusal);
+    }
+}
+
 static void failure_promotes_exactly_one(void **state)
 {
     (void)state;
@@ -373,7 +419,7 @@ static void fetch_somehow(struct schedule *s, struct objcore *busy)
         assert_true(slept == RC_OK || slept == RC_CANCELLED);
     }
     if (rng_below(&s->rng, 2) == 0) {
-        obj_fail(busy);
+        (rng_below(&s->rng, 4) == 0 ? obj_fail_all : obj_fail)(busy);
         return;
     }
     struct obj_times times = rig_times();
@@ -408,7 +454,7 @@ static void one_of_many(void *arg)
         rig_release(&found);
     } else {
         s->failed++;
-        assert_true(rc == RC_TIMEOUT || rc == RC_CANCELLED);
+        assert_true(rc == RC_TIMEOUT || rc == RC_CANCELLED || rc == RC_REFUSED);
         assert_null(found.oc);
         assert_null(found.busy);
     }
@@ -477,6 +523,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_ask_one_fetches),
         cmocka_unit_test(failure_promotes_exactly_one),
+        cmocka_unit_test(a_fetch_may_fail_for_all_who_wait),
         cmocka_unit_test(those_parked_move_to_a_fetch_that_runs),
         cmocka_unit_test(a_mark_wakes_all_at_once),
         cmocka_unit_test(who_does_not_match_looks_again),
