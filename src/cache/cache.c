@@ -189,6 +189,7 @@ void cache_stat(const struct cache *cache, struct cache_stats *out)
         .woken = atomic_load_explicit(&cache->woken, memory_order_relaxed),
         .purged = atomic_load_explicit(&cache->purged, memory_order_relaxed),
         .stale_fetches = atomic_load_explicit(&cache->stale_fetches, memory_order_relaxed),
+        .relayed = atomic_load_explicit(&cache->relayed, memory_order_relaxed),
         .resurrected = atomic_load_explicit(&cache->resurrected, memory_order_relaxed),
     };
 }

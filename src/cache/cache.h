@@ -122,8 +122,13 @@ void obj_set_flags(struct objcore *busy, unsigned obj_flags);
 /* The head is known: those who wait may use it and follow the body.  False: a purge came between,
  * it will answer those and then go. */
 bool obj_ready(struct objcore *busy);
-/* Room for body bytes, at most `want`, at least one.  RC_NOSPACE, RC_NOFILES.  Yields. */
+/* Room for body bytes, at most `want`, at least one.  RC_NOSPACE, RC_NOFILES: obj_relay may help.
+ * Of a relayed body also RC_NOT_FOUND: nobody reads it.  Yields. */
 YIELDS MUST_USE enum rc obj_space(struct objcore *busy, uint64_t want, void **ptr, size_t *len);
+/* After obj_space found no room: the object is found by nobody from now on, and the rest of its
+ * body goes, unstored, through so much memory to those who have it already, at the pace of the
+ * slowest. On the fiber that will call obj_space. */
+void obj_relay(struct objcore *busy, size_t window_bytes);
 /* `bytes` more have been written there; readers may have them. */
 void obj_grown(struct objcore *busy, size_t bytes);
 /* The body is whole.  From now on it stands alone, and what it replaces is dead.  RC_NOSPACE: it
@@ -155,7 +160,8 @@ const struct stevedore *obj_stevedore(const struct objcore *oc);
 uint64_t obj_hits(const struct objcore *oc);
 
 /* Body bytes from `off` on, waiting for them if the fetch still runs: a lease with at least one
- * byte, lease.len is what may be used.  RC_EOF past the end, RC_RESET if the fetch failed,
+ * byte, lease.len is what may be used, until stv_rel and at most until this fiber asks for bytes of
+ * the object again or releases it.  RC_EOF past the end, RC_RESET if the fetch failed,
  * RC_TIMEOUT, RC_CANCELLED, RC_NOSPACE (cannot be mapped).  Yields. */
 YIELDS MUST_USE enum rc obj_next(struct objcore *oc, uint64_t off, bool map, uint64_t deadline_ns,
                                  struct stv_lease *lease);
@@ -174,6 +180,7 @@ void obj_kill(struct cache *cache, struct objcore *oc);
 /* ---- figures ---- */
 struct cache_stats {
     uint64_t heads, cores, expired, evicted, parked, woken, purged, stale_fetches, resurrected;
+    uint64_t relayed; /* bodies that outgrew their store on their way */
 };
 void cache_stat(const struct cache *cache, struct cache_stats *out);
 

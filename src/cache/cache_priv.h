@@ -14,12 +14,14 @@
  *                 worker might still find; after a grace period the cache's reference is dropped
  *   8 freed       with the last reference its place in the store, and it
  *
- * A failed fetch goes from 2, 3 or 4 to 7.  A fetch whose head's epoch moved skips the array, and
- * 5: it answers those who wait for it from the boc and goes.
+ * A body that finds no more room in phase 4 leaves the array at once, and the rest of it goes to
+ * those who read it already through a window (relay.c).  A failed fetch goes from 2, 3 or 4 to 7.
+ * A fetch whose head's epoch moved skips the array, and 5: it answers those who wait for it from
+ * the boc and goes.
  *
  * Locks, in this order, none held while something suspends or waits for a grace period:
  *   stripe   all heads whose digest falls on it: cores, epochs, who is busy, who is parked
- *   boc      who follows a body
+ *   boc      who follows a body, and how far they are
  *   expiry   the heap (also under a stripe; not together with a boc's)
  * A thread never holds two stripes, so heads may share one freely; that makes a head 40 bytes
  * smaller, and since making and unmaking a head happen under the same lock, a head cannot die
@@ -142,7 +144,7 @@ struct cache {
     struct objhead nowhere; /* of cores that nobody may find */
     _Atomic unsigned resurrections_left;
     _Atomic uint64_t heads, cores, expired, evicted, parked, woken, purged, stale_fetches,
-        resurrected;
+        resurrected, relayed;
 };
 
 /* call_rcu.  fn begins with RCU_AFTER_READERS. */
@@ -280,6 +282,15 @@ struct replaced {
 };
 
 struct follow_group;
+struct relay;
+struct reader;
+
+/* Who reads the body, by fiber. */
+struct readers {
+    struct reader **bucket;
+    size_t buckets;
+    size_t count;
+};
 
 struct boc {
     uint32_t magic;
@@ -306,6 +317,8 @@ struct boc {
 
     pthread_mutex_t lock;
     struct follow_group *groups; /* one for each loop that follows */
+    struct readers readers;
+    struct relay *relay; /* NULL, but once the body has outgrown its store */
     struct rcu_head rcu;
 };
 
@@ -330,6 +343,27 @@ struct boc *boc__of_busy(const struct objcore *busy);
 /* After `written` or `state` moved: sends one message to each loop where somebody waits. */
 void follow__progress(struct boc *boc);
 void follow__free_groups(struct boc *boc);
+
+/* ---- relay.c: a body that outgrew its store ---- */
+
+/* The calling fiber reads from off on, and needs nothing before it any more. */
+void relay__enter(struct boc *boc, uint64_t off);
+/* It reads no more. */
+void relay__leave(struct boc *boc);
+void relay__free(struct boc *boc);
+/* On the fetch's fiber; what is written is committed, and the core is outside. */
+void relay__begin(struct boc *boc, size_t bytes);
+/* RC_NOT_FOUND: nobody reads it; RC_CANCELLED.  Yields. */
+YIELDS MUST_USE enum rc relay__space(struct objcore *busy, struct boc *boc, char **ptr,
+                                     size_t *len);
+/* The fetch is over, well or not. */
+void relay__end(struct boc *boc);
+/* False: the body is not relayed.  Else *rc is RC_OK and the lease has bytes from off on, of the
+ * `end` that are written; or RC_RESET: they are gone. */
+bool relay__next(const struct objcore *oc, struct boc *boc, uint64_t off, uint64_t end, bool map,
+                 struct stv_lease *lease, enum rc *rc);
+/* How many of the first `end` bytes are in the store. */
+uint64_t relay__stored(const struct objcore *oc, struct boc *boc, uint64_t end);
 
 /* ---- park.c: waiting for a head to be known ---- */
 

@@ -56,6 +56,7 @@ void boc__release(struct boc *boc)
     CHECK(list_is_empty(&boc->parked));
     CHECK(boc->replaced.v == NULL);
     follow__free_groups(boc);
+    relay__free(boc);
     for (size_t i = 0; i < OA__COUNT; i++) {
         union {
             const char *text;
@@ -214,36 +215,73 @@ bool obj_ready(struct objcore *busy)
 static void end_space(struct objcore *busy, struct boc *boc)
 {
     if (boc->space != NULL) {
-        stv_commit(busy->stv, boc->space_used);
+        if (boc->relay == NULL) {
+            stv_commit(busy->stv, boc->space_used);
+        }
         boc->space = NULL;
     }
+}
+
+/* The next run of storage, or of the window of a relayed body. */
+YIELDS static enum rc next_space(struct objcore *busy, struct boc *boc, uint64_t want)
+{
+    char *space = NULL;
+    size_t bytes = 0;
+    enum rc rc;
+    if (boc->relay != NULL) {
+        rc = relay__space(busy, boc, &space, &bytes);
+    } else {
+        void *ptr = NULL;
+        CHECK(busy->stv != NULL);
+        rc = stv_alloc(busy->stv, want, &ptr, &bytes);
+        space = ptr;
+    }
+    if (rc != RC_OK) {
+        return rc;
+    }
+    CHECK(space != NULL);
+    CHECK(bytes > 0);
+    boc->space = space;
+    boc->space_bytes = bytes;
+    boc->space_used = 0;
+    return RC_OK;
 }
 
 enum rc obj_space(struct objcore *busy, uint64_t want, void **ptr, size_t *len)
 {
     struct boc *boc = boc_in(busy, BOC_READY);
-    CHECK(busy->stv != NULL);
     CHECK(want > 0);
     if (boc->space != NULL && boc->space_used == boc->space_bytes) {
         end_space(busy, boc);
     }
     if (boc->space == NULL) {
-        void *space = NULL;
-        size_t bytes = 0;
-        enum rc rc = stv_alloc(busy->stv, want, &space, &bytes);
+        enum rc rc = next_space(busy, boc, want);
         if (rc != RC_OK) {
             return rc;
         }
-        CHECK(space != NULL);
-        CHECK(bytes > 0);
-        boc->space = space;
-        boc->space_bytes = bytes;
-        boc->space_used = 0;
     }
     size_t left = boc->space_bytes - boc->space_used;
     *ptr = boc->space + boc->space_used;
     *len = left > want ? (size_t)want : left;
     return RC_OK;
+}
+
+void obj_relay(struct objcore *busy, size_t window_bytes)
+{
+    struct boc *boc = boc_in(busy, BOC_READY);
+    struct cache *cache = busy->head->cache;
+    struct stripe *stripe = head__stripe(busy->head);
+    CHECK(boc->relay == NULL);
+    CHECK(window_bytes > 0);
+    end_space(busy, boc);
+    stripe__lock(stripe);
+    struct objcore *left = head__take_out(busy);
+    /* Not one of those that a purge met. */
+    boc->was_inside = false;
+    stripe__unlock(stripe);
+    (void)core__let_go(cache, left);
+    relay__begin(boc, window_bytes);
+    count(&cache->relayed, 1);
 }
 
 void obj_grown(struct objcore *busy, size_t bytes)
@@ -380,6 +418,7 @@ enum rc obj_finish(struct objcore *busy)
             rc = RC_OK; /* purged meanwhile: it never went live, and is outside already */
         }
     }
+    relay__end(boc);
     bool is_alone = settle(busy, boc, rc);
     follow__progress(boc);
     if (is_alone) {
@@ -403,6 +442,7 @@ static void fail(struct objcore *busy, bool lets_others_try)
     struct objhead *head = busy->head;
     struct stripe *stripe = head__stripe(head);
     struct wakes wakes = {.first = NULL};
+    relay__end(boc);
     stripe__lock(stripe);
     boc_advance(boc, BOC_FAILED);
     list_remove(&boc->link);

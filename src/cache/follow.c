@@ -176,6 +176,9 @@ YIELDS static enum rc await_body(const struct objcore *oc, uint64_t off, uint64_
     struct boc *boc = NULL;
     NO_YIELD {
         boc = core__boc(oc);
+        if (boc != NULL) {
+            relay__enter(boc, off);
+        }
         if (boc == NULL) {
             *end = stv_body_len(oc->stv);
             rc = off < *end ? RC_OK : RC_EOF;
@@ -201,8 +204,12 @@ enum rc obj_next(struct objcore *oc, uint64_t off, bool map, uint64_t deadline_n
     if (rc != RC_OK) {
         return rc;
     }
-    CHECK(oc->stv != NULL);
-    rc = stv_ref(oc->stv, off, map, lease);
+    rc = RC_NOT_FOUND;
+    struct boc *boc = core__boc(oc);
+    if (boc == NULL || !relay__next(oc, boc, off, end, map, lease, &rc)) {
+        CHECK(oc->stv != NULL);
+        rc = stv_ref(oc->stv, off, map, lease);
+    }
     if (rc != RC_OK) {
         return rc;
     }
@@ -221,6 +228,13 @@ enum rc obj_next_payload(struct objcore *oc, uint64_t off, uint64_t deadline_ns,
     enum rc rc = await_body(oc, off, deadline_ns, &end);
     if (rc != RC_OK) {
         return rc;
+    }
+    struct boc *boc = core__boc(oc);
+    if (boc != NULL) {
+        end = relay__stored(oc, boc, end);
+        if (off >= end) {
+            return RC_UNSUPPORTED; /* not in a file of its own */
+        }
     }
     CHECK(oc->stv != NULL);
     rc = stv_payload(oc->stv, payload);

@@ -75,6 +75,15 @@ static bool is_refreshing(const struct objcore *oc)
     return atomic_load_explicit(&oc->is_refreshing, memory_order_relaxed);
 }
 
+/* So that nothing that it wants to read goes by, should the body outgrow its store. */
+static void note_reader(const struct objcore *oc)
+{
+    struct boc *boc = core__boc(oc);
+    if (boc != NULL) {
+        relay__enter(boc, 0);
+    }
+}
+
 /* Gives the caller a reference to what was found. */
 static void use(struct lookup *out, enum lookup_kind kind, struct objcore *oc)
 {
@@ -87,6 +96,8 @@ static void use(struct lookup *out, enum lookup_kind kind, struct objcore *oc)
     atomic_fetch_add_explicit(&oc->hits, 1, memory_order_relaxed);
     if (LIKELY(atomic_load_explicit(&oc->is_stored, memory_order_acquire))) {
         stv_touch(oc->stv);
+    } else {
+        note_reader(oc);
     }
 }
 
@@ -202,6 +213,7 @@ static bool settle(const struct lookup_req *req, struct objcore **take_oc, struc
     }
     use(out, kind, oc);
     obj_release(&oc);
+    note_reader(out->oc);
     if (kind == LOOKUP_HITMISS) {
         struct stripe *stripe = head__stripe(head);
         stripe__lock(stripe);

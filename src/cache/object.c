@@ -16,11 +16,22 @@ void obj_ref(struct objcore *oc)
     core__ref(oc);
 }
 
+static void stop_reading(const struct objcore *oc)
+{
+    struct boc *boc = core__boc(oc);
+    if (boc != NULL && fiber_self() != NULL) {
+        relay__leave(boc);
+    }
+}
+
 void obj_release(struct objcore **oc)
 {
     struct objcore *core = *oc;
     CHECK_OBJ(core, CORE_MAGIC);
     *oc = NULL;
+    if (UNLIKELY(!atomic_load_explicit(&core->is_stored, memory_order_relaxed))) {
+        stop_reading(core);
+    }
     uint32_t before = atomic_fetch_sub_explicit(&core->refs, 1, memory_order_acq_rel);
     CHECK(before > 0);
     if (before == 1) {

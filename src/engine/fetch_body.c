@@ -254,9 +254,15 @@ static YIELDS enum rc store_bytes(struct fetch *f)
         void *ptr = NULL;
         size_t len = 0;
         enum rc rc = obj_space(f->busy, want, &ptr, &len);
-        if (rc != RC_OK) {
-            vslb_printf(&f->log, SLT_FetchError, "Could not get storage: %s", rc_text(rc));
+        if (rc == RC_NOSPACE || rc == RC_NOFILES) {
+            vslb_printf(&f->log, SLT_FetchError, "Could not get storage: %s, streaming",
+                        rc_text(rc));
             engine__wrk(f->engine)->main.n_lru_limited++;
+            obj_relay(f->busy, param(f->engine->conf.params, relay_window));
+            continue;
+        }
+        if (rc != RC_OK) {
+            vslb_printf(&f->log, SLT_FetchError, "Not stored, and not read: %s", rc_text(rc));
             return rc;
         }
         rc = fill_space(f, ptr, len);

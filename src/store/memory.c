@@ -75,6 +75,9 @@ static enum rc mem_newobj(struct stevedore *stv, uint64_t estimate, struct stv_o
 {
     struct mem *m = mem_of(stv);
     if (estimate > m->object_max || !promise(m, estimate)) {
+        mem_lock(m);
+        m->stats.fails++;
+        mem_unlock(m);
         return RC_NOSPACE;
     }
     struct mem_obj *o = mem__obj_new(m);

@@ -48,10 +48,10 @@ enum obj_cap {
 
 /* A run of body bytes that stays readable until stv_rel, whatever happens to the object. */
 struct stv_lease {
-    struct stv_seg *seg;
-    const void *ptr;   /* NULL if it was not asked for */
-    uint64_t body_off; /* where in the body it begins: the offset asked for */
-    size_t len;        /* to the end of the segment; the caller knows how much is written */
+    struct stv_seg *seg; /* NULL: it lies elsewhere (a relayed body); stv_rel does nothing */
+    const void *ptr;     /* NULL if it was not asked for */
+    uint64_t body_off;   /* where in the body it begins: the offset asked for */
+    size_t len;          /* to the end of the segment; the caller knows how much is written */
 };
 
 /* What the catalog keeps of an object, besides where it lies. */

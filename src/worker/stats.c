@@ -56,6 +56,7 @@ static void set_all(struct worker *w)
     vsc_set(&main->n_obj_purged, c.purged);
     vsc_set(&objm->vault_files, files);
     vsc_set(&objm->storage_evicted, evicted);
+    vsc_set(&objm->storage_relayed, c.relayed);
     vsc_set(&objm->storage_lent_bytes, lent);
     vsc_set(&objm->recovery_objects, c.resurrected);
     vsc_set(&objm->recovery_dropped, dropped);

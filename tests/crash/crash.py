@@ -383,6 +383,7 @@ class Crash:
         if at <= asked <= at + back:
             # The new worker was asked for it, by the load or by first_hit(), before it had come to it.
             self.note(early=1)
+            url.stored_serial = resp.serial
             return True
         # A later one may have taken its place without our having seen it: by a purge whose acknowledgement was lost, and a fetch
         # for a client that left.

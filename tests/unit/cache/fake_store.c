@@ -191,7 +191,9 @@ enum rc stv_ref(struct stv_obj *obj, uint64_t body_off, bool map, struct stv_lea
 
 void stv_rel(struct stv_lease *lease)
 {
-    seg_unref(lease->seg);
+    if (lease->seg != NULL) {
+        seg_unref(lease->seg);
+    }
     lease->seg = NULL;
 }
 
