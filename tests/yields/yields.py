@@ -167,6 +167,17 @@ def unmarked_callers(graph, marks, excused):
                 break
 
 
+def reached(graph, nodes):
+    """All that these functions call, directly or not."""
+    seen, todo = set(), list(nodes)
+    while todo:
+        node = todo.pop()
+        if node not in seen:
+            seen.add(node)
+            todo += graph.calls.get(node, ())
+    return seen
+
+
 def deepest_chains(graph, reaches):
     """The stack that each function needs at most, and the callee that makes it so; recursion is a fault."""
     by_name = {}
@@ -235,7 +246,9 @@ def main():
     need, cycles = deepest_chains(graph, read_list(os.path.join(a.lists, "reaches")))
     on_fibers = [n for n in graph.frame if is_marked(graph, n, marks) or graph.plain(n) in entries]
     faults += [f"{graph.where[n]}: {graph.plain(n)} has a frame without bound (alloca, a variable array)" for n in graph.dynamic]
-    faults += [f"recursion: {c}" for c in cycles]
+    bounded = read_list(os.path.join(a.lists, "recursions"))
+    faults += [f"recursion: {c}" for c in cycles if not any(name in bounded for name in c.split(" -> "))]
+    faults += [f"recursion on a fiber: {graph.plain(n)}" for n in sorted(reached(graph, on_fibers)) if graph.plain(n) in bounded]
     limit = STACK_BYTES - RESERVE
     deepest = max(on_fibers, key=lambda n: need[n][0], default=None)
     if deepest is not None and need[deepest][0] > limit:
