@@ -2,7 +2,8 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* What a small hit costs in user space: a whole worker in this process, one client on loopback.
  *
- *   hit_bench [REQUESTS [URLS]]      prints nanoseconds a request outside the client's own thread
+ *   hit_bench [REQUESTS [URLS]]      prints CPU time a request, kernel included, without the
+ * client's
  *
  * With several URLs each request asks for another one, in an order without order, so that what it
  * touches of tables and objects is as cold as it gets.  Times on a busy machine say little; the
@@ -15,8 +16,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -132,29 +133,39 @@ static void make_shm_dir(const char *workdir)
     (void)close(fd);
 }
 
-static double seconds(const struct timeval *t)
+static uint64_t cpu_ns(clockid_t clock)
 {
-    return (double)t->tv_sec + (double)t->tv_usec / 1e6;
+    struct timespec t;
+    CHECK(clock_gettime(clock, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* Hits, and the time of all threads but the calling one. */
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* The time of all threads but the calling one, in blocks: what disturbs some of them is not seen in
+ * the lower quartile. */
 static void measure(int client, unsigned long requests, unsigned long urls)
 {
-    struct rusage all[2];
-    struct rusage own[2];
-    CHECK(getrusage(RUSAGE_SELF, &all[0]) == 0);
-    CHECK(getrusage(RUSAGE_THREAD, &own[0]) == 0);
-    for (unsigned long i = 0; i < requests; i++) {
-        one_request(client, i * 7919 % urls);
+    enum { BLOCK = 500 };
+    size_t blocks = requests / BLOCK;
+    uint64_t *ns = xcalloc(blocks + 1, sizeof *ns);
+    for (size_t b = 0; b < blocks; b++) {
+        uint64_t from = cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+        for (unsigned long i = 0; i < BLOCK; i++) {
+            one_request(client, (b * BLOCK + i) * 7919 % urls);
+        }
+        ns[b] = cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns(CLOCK_THREAD_CPUTIME_ID) - from;
     }
-    CHECK(getrusage(RUSAGE_THREAD, &own[1]) == 0);
-    CHECK(getrusage(RUSAGE_SELF, &all[1]) == 0);
-    double user = seconds(&all[1].ru_utime) - seconds(&all[0].ru_utime) -
-                  (seconds(&own[1].ru_utime) - seconds(&own[0].ru_utime));
-    double sys = seconds(&all[1].ru_stime) - seconds(&all[0].ru_stime) -
-                 (seconds(&own[1].ru_stime) - seconds(&own[0].ru_stime));
-    printf("%lu hits on %lu URLs: %.0f ns user, %.0f ns system each\n", requests, urls,
-           user / (double)requests * 1e9, sys / (double)requests * 1e9);
+    qsort(ns, blocks, sizeof *ns, by_size);
+    printf("%zu hits on %lu URLs: %.0f ns each, quartiles %.0f %.0f\n", blocks * BLOCK, urls,
+           (double)ns[blocks / 2] / BLOCK, (double)ns[blocks / 4] / BLOCK,
+           (double)ns[blocks * 3 / 4] / BLOCK);
+    free(ns);
 }
 
 int main(int argc, char **argv)

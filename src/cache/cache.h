@@ -170,6 +170,14 @@ YIELDS MUST_USE enum rc obj_next(struct objcore *oc, uint64_t off, bool map, uin
 YIELDS MUST_USE enum rc obj_next_payload(struct objcore *oc, uint64_t off, uint64_t deadline_ns,
                                          struct obj_fd_payload *payload);
 
+/* Where a hit on a complete object reads: kept to ask the processor for these lines ahead of the
+ * next hit (obj_lines_fetch), when the object may be gone.  Never read through. */
+struct obj_lines {
+    const void *stripe, *bucket, *head, *core, *place, *attrs, *body;
+};
+void obj_lines(const struct objcore *oc, struct obj_lines *out);
+void obj_lines_fetch(const struct obj_lines *lines);
+
 void obj_ref(struct objcore *oc);
 /* Leaves NULL. */
 void obj_release(struct objcore **oc);

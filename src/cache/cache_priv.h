@@ -113,9 +113,8 @@ struct objhead {
 static_assert(sizeof(struct objhead) <= 96, "memory beside body and headers is budgeted");
 
 struct tomb;
-struct head_index;
 struct stripe {
-    _Alignas(64) struct head_index *_Atomic index;
+    _Alignas(64) _Atomic uintptr_t index; /* table.c */
     pthread_mutex_t lock;
     size_t heads;
     bool is_growing;
@@ -228,6 +227,8 @@ struct objhead *table__find(struct stripe *stripe, const struct digest *digest);
 /* Under the stripe.  After removal readers may stand on the head for a grace period. */
 void table__add(struct stripe *stripe, struct objhead *head);
 void table__remove(struct stripe *stripe, struct objhead *head);
+/* Where the chain of this digest begins. */
+const void *table__bucket(struct stripe *stripe, const struct digest *digest);
 /* Some head, NULL if there is none. */
 struct objhead *table__any(struct stripe *stripe);
 

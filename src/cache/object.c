@@ -10,6 +10,10 @@
 #include "base/cursor.h"
 #include "cache/oa.h"
 
+/* What obj_lines_fetch asks for: the rest comes by itself once the first lines are read in order.
+ */
+enum { CACHE_LINE = 64, ATTR_LINES = 4, BODY_LINES = 2 };
+
 void obj_ref(struct objcore *oc)
 {
     CHECK_OBJ(oc, CORE_MAGIC);
@@ -104,4 +108,39 @@ bool core__same_variant(const struct objcore *a, const struct objcore *b)
     struct str vary_a = obj_get(a, OA_VARY);
     struct str vary_b = obj_get(b, OA_VARY);
     return (vary_a.ptr == NULL) == (vary_b.ptr == NULL) && str_eq(vary_a, vary_b);
+}
+
+/* ---- lines ---- */
+
+void obj_lines(const struct objcore *oc, struct obj_lines *out)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    struct objhead *head = oc->head;
+    struct stripe *stripe = head__stripe(head);
+    *out = (struct obj_lines){.stripe = stripe, .head = head, .core = oc, .place = oc->stv};
+    out->bucket = table__bucket(stripe, &head->digest);
+    if (obj_is_complete(oc)) {
+        out->attrs = stv_oa(oc->stv).ptr;
+        out->body = stv_body_ptr(oc->stv);
+    }
+}
+
+/* Begins to read `lines` lines from the one that `at` lies in; no address is invalid. */
+static inline void fetch_lines(const void *at, size_t lines)
+{
+    const char *line = at;
+    for (size_t i = 0; i < lines; i++) {
+        __builtin_prefetch(line + i * CACHE_LINE);
+    }
+}
+
+void obj_lines_fetch(const struct obj_lines *lines)
+{
+    fetch_lines(lines->stripe, 1);
+    fetch_lines(lines->bucket, 1);
+    fetch_lines(lines->head, 2);
+    fetch_lines(lines->core, 2);
+    fetch_lines(lines->place, 2);
+    fetch_lines(lines->attrs, ATTR_LINES);
+    fetch_lines(lines->body, BODY_LINES);
 }

@@ -3,9 +3,13 @@
 /* The table of heads.  Each stripe has one of its own, a plain array of chains, which its lock
  * guards against other writers, and which readers walk without locks:
  *
- *   stripe --index--> { mask, side, bucket[0] bucket[1] ... }
- *                                      |
- *                                    head --next[side]--> head --next[side]--> NULL
+ *   stripe --index--> [ for writers | bucket[0] bucket[1] ... ]
+ *                                        |
+ *                                      head --next[side]--> head --next[side]--> NULL
+ *
+ * How many buckets there are, and which side they are chained by, stands in the lowest bits of the
+ * stripe's word, since an index begins at a whole line: so a reader touches no line of it but that
+ * of its bucket.
  *
  * It grows when it has more heads than buckets.  Heads cannot be moved from one chain to another
  * under the eyes of a reader, so each head has two links: the new index is chained through the side
@@ -25,55 +29,88 @@
 
 enum { BUCKETS_MIN = 4 };
 
+enum { SIDE_BIT = 1, SHIFT_AT = 1, WORD_BITS = 63, LINE = 64 };
+
 struct head_index {
     struct rcu_head rcu;
     struct stripe *stripe;
-    size_t mask;
-    unsigned side;
-    struct objhead *_Atomic bucket[];
+    _Alignas(LINE) struct objhead *_Atomic bucket[];
 };
 
-static struct head_index *index_new(struct stripe *stripe, size_t buckets, unsigned side)
+/* What a stripe's word says. */
+struct view {
+    struct head_index *index;
+    unsigned side;
+    size_t mask;
+};
+
+static struct view view_of(const struct stripe *stripe)
 {
-    struct head_index *index = xcalloc(1, sizeof *index + buckets * sizeof(struct objhead *));
+    uintptr_t word = atomic_load_explicit(&stripe->index, memory_order_acquire);
+    uintptr_t bits = word & WORD_BITS;
+    return (struct view){
+        .index = (struct head_index *)(word - bits),
+        .side = (unsigned)(bits & SIDE_BIT),
+        .mask = ((size_t)1 << (bits >> SHIFT_AT)) - 1,
+    };
+}
+
+static struct view index_new(struct stripe *stripe, size_t buckets, unsigned side)
+{
+    size_t bytes = sizeof(struct head_index) + buckets * sizeof(struct objhead *);
+    struct head_index *index = xaligned(LINE, (bytes + LINE - 1) / LINE * LINE);
+    memset(index, 0, bytes);
     index->stripe = stripe;
-    index->mask = buckets - 1;
-    index->side = side;
-    return index;
+    return (struct view){index, side, buckets - 1};
+}
+
+static void publish(struct stripe *stripe, const struct view *view)
+{
+    unsigned shift = (unsigned)__builtin_ctzll(view->mask + 1);
+    CHECK(shift <= WORD_BITS >> SHIFT_AT);
+    CHECK(((uintptr_t)view->index & WORD_BITS) == 0);
+    uintptr_t word = (uintptr_t)view->index | shift << SHIFT_AT | view->side;
+    atomic_store_explicit(&stripe->index, word, memory_order_release);
 }
 
 void table__init(struct stripe *stripe)
 {
-    atomic_store_explicit(&stripe->index, index_new(stripe, BUCKETS_MIN, 0), memory_order_release);
+    struct view view = index_new(stripe, BUCKETS_MIN, 0);
+    publish(stripe, &view);
 }
 
 void table__fini(struct stripe *stripe)
 {
     CHECK(stripe->heads == 0);
-    free(atomic_load(&stripe->index));
+    free(view_of(stripe).index);
 }
 
-static struct objhead *_Atomic *bucket_of(struct head_index *index, const struct digest *digest)
+static struct objhead *_Atomic *bucket_of(const struct view *view, const struct digest *digest)
 {
-    return &index->bucket[digest_word(digest) & index->mask];
+    return &view->index->bucket[digest_word(digest) & view->mask];
 }
 
 struct objhead *table__find(struct stripe *stripe, const struct digest *digest)
 {
-    struct head_index *index = atomic_load_explicit(&stripe->index, memory_order_acquire);
-    unsigned side = index->side;
-    struct objhead *head = atomic_load_explicit(bucket_of(index, digest), memory_order_acquire);
+    struct view view = view_of(stripe);
+    struct objhead *head = atomic_load_explicit(bucket_of(&view, digest), memory_order_acquire);
     while (head != NULL && !digest_eq(&head->digest, digest)) {
-        head = atomic_load_explicit(&head->next[side], memory_order_acquire);
+        head = atomic_load_explicit(&head->next[view.side], memory_order_acquire);
     }
     return head;
 }
 
-static void put(struct head_index *index, struct objhead *head)
+const void *table__bucket(struct stripe *stripe, const struct digest *digest)
 {
-    struct objhead *_Atomic *bucket = bucket_of(index, &head->digest);
+    struct view view = view_of(stripe);
+    return bucket_of(&view, digest);
+}
+
+static void put(const struct view *view, struct objhead *head)
+{
+    struct objhead *_Atomic *bucket = bucket_of(view, &head->digest);
     struct objhead *first = atomic_load_explicit(bucket, memory_order_relaxed);
-    atomic_store_explicit(&head->next[index->side], first, memory_order_relaxed);
+    atomic_store_explicit(&head->next[view->side], first, memory_order_relaxed);
     atomic_store_explicit(bucket, head, memory_order_release);
 }
 
@@ -88,45 +125,44 @@ static void index_free(struct rcu_head *rcu)
     RCU_READER_DONE();
 }
 
-static void grow(struct stripe *stripe, struct head_index *old)
+static struct view grow(struct stripe *stripe, const struct view *old)
 {
-    struct head_index *new = index_new(stripe, 2 * (old->mask + 1), 1 - old->side);
+    struct view new = index_new(stripe, 2 * (old->mask + 1), 1 - old->side);
     for (size_t i = 0; i <= old->mask; i++) {
-        struct objhead *head = atomic_load_explicit(&old->bucket[i], memory_order_relaxed);
+        struct objhead *head = atomic_load_explicit(&old->index->bucket[i], memory_order_relaxed);
         while (head != NULL) {
-            put(new, head);
+            put(&new, head);
             head = atomic_load_explicit(&head->next[old->side], memory_order_relaxed);
         }
     }
     stripe->is_growing = true;
-    atomic_store_explicit(&stripe->index, new, memory_order_release);
-    cache__defer(&old->rcu, index_free);
+    publish(stripe, &new);
+    cache__defer(&old->index->rcu, index_free);
+    return new;
 }
 
 void table__add(struct stripe *stripe, struct objhead *head)
 {
-    struct head_index *index = atomic_load_explicit(&stripe->index, memory_order_relaxed);
-    if (stripe->heads > index->mask && !stripe->is_growing) {
-        grow(stripe, index);
-        index = atomic_load_explicit(&stripe->index, memory_order_relaxed);
+    struct view view = view_of(stripe);
+    if (stripe->heads > view.mask && !stripe->is_growing) {
+        view = grow(stripe, &view);
     }
-    put(index, head);
+    put(&view, head);
     stripe->heads++;
 }
 
 void table__remove(struct stripe *stripe, struct objhead *head)
 {
-    struct head_index *index = atomic_load_explicit(&stripe->index, memory_order_relaxed);
-    unsigned side = index->side;
-    struct objhead *_Atomic *link = bucket_of(index, &head->digest);
+    struct view view = view_of(stripe);
+    struct objhead *_Atomic *link = bucket_of(&view, &head->digest);
     struct objhead *at = atomic_load_explicit(link, memory_order_relaxed);
     while (at != head) {
         CHECK(at != NULL);
-        link = &at->next[side];
+        link = &at->next[view.side];
         at = atomic_load_explicit(link, memory_order_relaxed);
     }
     /* The head keeps its own link: readers may stand on it. */
-    struct objhead *next = atomic_load_explicit(&head->next[side], memory_order_relaxed);
+    struct objhead *next = atomic_load_explicit(&head->next[view.side], memory_order_relaxed);
     atomic_store_explicit(link, next, memory_order_release);
     CHECK(stripe->heads > 0);
     stripe->heads--;
@@ -134,9 +170,9 @@ void table__remove(struct stripe *stripe, struct objhead *head)
 
 struct objhead *table__any(struct stripe *stripe)
 {
-    struct head_index *index = atomic_load_explicit(&stripe->index, memory_order_relaxed);
-    for (size_t i = 0; i <= index->mask; i++) {
-        struct objhead *head = atomic_load_explicit(&index->bucket[i], memory_order_relaxed);
+    struct view view = view_of(stripe);
+    for (size_t i = 0; i <= view.mask; i++) {
+        struct objhead *head = atomic_load_explicit(&view.index->bucket[i], memory_order_relaxed);
         if (head != NULL) {
             return head;
         }

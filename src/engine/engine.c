@@ -61,7 +61,8 @@ static void tick_end(struct loop *loop, void *arg)
 void engine_loop_start(struct engine *engine, struct loop *loop)
 {
     CHECK_OBJ(engine, ENGINE_MAGIC);
-    struct wrk *wrk = xcalloc(1, sizeof *wrk);
+    struct wrk *wrk = xaligned(_Alignof(struct wrk), sizeof *wrk);
+    memset(wrk, 0, sizeof *wrk);
     wrk->engine = engine;
     wrk->loop = loop;
     wrk->log_mem = xmalloc(LOG_BUF_BYTES);

@@ -91,6 +91,7 @@ struct request {
     bool sends_body;    /* set by the engine: false for HEAD, 204 and 304 */
     bool body_is_ready; /* set by the engine: the body follows its head without waiting */
     bool close;         /* the connection ends after the response; either side may set it */
+    uint64_t name;      /* set by the engine: a hash of host and URL as they came, for speed only */
     uint32_t vxid;
     uint32_t session_vxid;
     uint64_t t_first_ns; /* real time of the first byte */

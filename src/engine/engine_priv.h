@@ -4,6 +4,8 @@
 #ifndef ENGINE_ENGINE_PRIV_H
 #define ENGINE_ENGINE_PRIV_H
 
+#include <assert.h>
+
 #include "engine/engine.h"
 #include "http/h1_reader.h"
 
@@ -14,6 +16,13 @@ struct known_key {
     uint8_t url_len;
     char text[158];
 };
+
+/* Where the last hit on a name read (warm.c). */
+struct warm {
+    uint64_t name;
+    struct obj_lines lines;
+};
+static_assert(sizeof(struct warm) == 64, "one line");
 
 /* What the engine keeps for each loop; touched by that loop alone. */
 struct wrk {
@@ -28,7 +37,8 @@ struct wrk {
     uint32_t vxid_epoch;
     uint64_t date_s; /* the second that `date` shows */
     char date[32];
-    struct known_key keys[512];
+    _Alignas(64) struct known_key keys[8192];
+    _Alignas(64) struct warm warm[8192];
 };
 
 struct engine {
@@ -174,6 +184,17 @@ YIELDS MUST_USE enum rc synth__deliver(struct engine *engine, struct request *re
 
 /* The policy's key for this host and URL, perhaps remembered. */
 void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *digest);
+/* A cheap hash of a name, which decides about speed and nothing else. */
+uint64_t key__hash(struct str host, struct str url);
+/* Asks for the lines that key__make will read for a name with this hash. */
+void key__fetch(const struct wrk *wrk, uint64_t hash);
+
+/* ---- lines of memory asked for ahead (warm.c) ---- */
+
+/* As soon as the head is known; returns what warm__note is to be given. */
+uint64_t warm__up(const struct wrk *wrk, const struct http *http);
+/* The request with this hash was a hit on oc. */
+void warm__note(struct wrk *wrk, uint64_t name, const struct objcore *oc);
 
 /* ---- Vary (vary.c) ---- */
 

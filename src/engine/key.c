@@ -34,6 +34,19 @@ static bool holds(const struct known_key *known, struct str host, struct str url
            memcmp(known->text + host.len, url.ptr, url.len) == 0;
 }
 
+uint64_t key__hash(struct str host, struct str url)
+{
+    return mix(mix(UINT64_C(0xcbf29ce484222325), url), host);
+}
+
+void key__fetch(const struct wrk *wrk, uint64_t hash)
+{
+    const char *known = (const char *)&wrk->keys[hash % ARRAY_SIZE(wrk->keys)];
+    for (size_t i = 0; i < sizeof wrk->keys[0]; i += 64) {
+        __builtin_prefetch(known + i);
+    }
+}
+
 void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *digest)
 {
     /* A URL is never empty, so an unused place holds no name. */
@@ -41,7 +54,7 @@ void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *
         policy_builtin.hash(host, url, digest);
         return;
     }
-    uint64_t hash = mix(mix(UINT64_C(0xcbf29ce484222325), url), host);
+    uint64_t hash = key__hash(host, url);
     struct known_key *known = &wrk->keys[hash % ARRAY_SIZE(wrk->keys)];
     if (!holds(known, host, url)) {
         policy_builtin.hash(host, url, &known->digest);

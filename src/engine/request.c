@@ -186,6 +186,7 @@ static YIELDS enum rc hit(struct engine *engine, struct request *req, struct loo
 {
     struct vsc_main *main = engine_counters(engine);
     main->cache_hit++;
+    warm__note(engine__wrk(engine), req->name, found->oc);
     log_hit(req, found->oc, SLT_Hit, deliver__object_xid(found->oc));
     if (found->kind == LOOKUP_STALE) {
         main->cache_hit_grace++;
@@ -304,6 +305,7 @@ enum rc engine_serve(struct engine *engine, struct request *req)
     CHECK(req->transport != NULL);
     fiber_describe(req->http->url);
     req->sends_body = req->http->method_id != HTTP_M_HEAD;
+    req->name = warm__up(engine__wrk(engine), req->http);
     log_begin(engine, req);
     enum rc rc = answer(engine, req);
     log_end(engine, req);

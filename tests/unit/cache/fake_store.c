@@ -239,6 +239,12 @@ void stv_set_owner(struct stv_obj *obj, void *owner)
     unlock(obj->stv);
 }
 
+const void *stv_body_ptr(const struct stv_obj *obj)
+{
+    (void)obj;
+    return NULL;
+}
+
 struct str stv_oa(const struct stv_obj *obj)
 {
     CHECK(obj->is_final);

@@ -14,17 +14,24 @@
 #include "base/rng.h"
 #include "engine/engine_priv.h"
 
+static struct wrk *new_wrk(void)
+{
+    struct wrk *wrk = xaligned(_Alignof(struct wrk), sizeof *wrk);
+    memset(wrk, 0, sizeof *wrk);
+    return wrk;
+}
+
 static void many_names_keep_their_own_keys(void **state)
 {
     (void)state;
-    struct wrk *wrk = xcalloc(1, sizeof *wrk);
+    struct wrk *wrk = new_wrk();
     struct rng rng = {.state = 7};
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < 60000; i++) {
         char host[80];
         char url[200];
         /* Few names, so that places are found full, used again and overwritten; lengths on both
          * sides of what a place can hold. */
-        unsigned n = (unsigned)rng_below(&rng, 2000);
+        unsigned n = (unsigned)rng_below(&rng, 20000);
         int host_len = snprintf(host, sizeof host, "h%u.example", n % 7);
         int url_len = snprintf(url, sizeof url, "/%0*u", (int)(n % 170) + 1, n);
         struct str h = {host, (size_t)host_len};
@@ -41,7 +48,7 @@ static void many_names_keep_their_own_keys(void **state)
 static void where_host_ends_matters(void **state)
 {
     (void)state;
-    struct wrk *wrk = xcalloc(1, sizeof *wrk);
+    struct wrk *wrk = new_wrk();
     struct digest one;
     struct digest two;
     key__make(wrk, STR("ab"), STR("c"), &one);
