@@ -40,7 +40,7 @@ void latch_down(struct latch *latch);
 YIELDS void latch_wait(struct latch *latch);
 
 struct digest rig_key(unsigned n);
-/* Fresh for 10 s from now, then 10 s grace and 10 s keep. */
+/* On a fake clock fresh for 10 s from now (else for an hour), then 10 s grace and 10 s keep. */
 struct obj_times rig_times(void);
 struct lookup_req rig_req(unsigned key);
 /* Must succeed; deadline a minute. */
