@@ -199,12 +199,7 @@ static void note_ends(struct bconn *c, const struct addr *remote)
 
 static YIELDS enum rc open_conn(struct backend *b, struct bconn *c)
 {
-    enum rc rc = holddown__check(&b->holddown, clock_mono_ns());
-    if (rc != RC_OK) {
-        vsc_add(&b->counters->helddown, 1);
-        return rc;
-    }
-    rc = RC_UNREACHABLE;
+    enum rc rc = RC_UNREACHABLE;
     for (unsigned i = 0; i < b->addrs; i++) {
         uint64_t deadline_ns = clock_after(clock_mono_ns(), param(b->params, connect_timeout));
         rc = sock_connect(&c->sock, (const struct sockaddr *)&b->addr[i].sa, b->addr[i].len,
@@ -217,7 +212,6 @@ static YIELDS enum rc open_conn(struct backend *b, struct bconn *c)
             return rc;
         }
     }
-    holddown__note(&b->holddown, b->params, rc, clock_mono_ns());
     return rc;
 }
 
@@ -250,6 +244,23 @@ static void count_failure(struct backend *b, enum rc rc)
     }
 }
 
+/* As open_conn, unless that would fail as it just did. */
+static YIELDS enum rc try_conn(struct backend *b, struct bconn *c)
+{
+    enum rc rc = holddown__enter(&b->holddown, clock_mono_ns());
+    if (rc != RC_OK) {
+        vsc_add(&b->counters->fail, 1);
+        vsc_add(&b->counters->helddown, 1);
+        return rc;
+    }
+    rc = open_conn(b, c);
+    holddown__leave(&b->holddown, b->params, rc, clock_mono_ns());
+    if (rc != RC_OK) {
+        count_failure(b, rc);
+    }
+    return rc;
+}
+
 static struct bconn *take_idle(struct backend *b)
 {
     struct list *link = list_pop_front(&own_pool(b)->conns);
@@ -279,11 +290,10 @@ enum rc backend_get(struct backend *backend, bool fresh, struct bconn **out)
         c->magic = BCONN_MAGIC;
         c->backend = backend;
         list_init(&c->link);
-        enum rc rc = open_conn(backend, c);
+        enum rc rc = try_conn(backend, c);
         if (rc != RC_OK) {
             free(c);
             atomic_fetch_sub(&backend->in_use, 1);
-            count_failure(backend, rc);
             return rc;
         }
     }

@@ -5,8 +5,10 @@
  * Each of thousands of clients may want another object of a backend that has just gone: without
  * this, each would cost it (or the machine that answers for it) a connection, and us one more local
  * port.  So what failed at once is remembered for a moment, and those who come in that moment fail
- * likewise.  Only what fails at once: a connection that times out says nothing about the next one,
- * and holds its fiber long enough.
+ * likewise.  After it one of them tries, and until it is known what came of that, the others still
+ * fail: so a crowd that waits for the moment to end is no stampede either.  Only what fails at
+ * once: a connection that times out says nothing about the next one, and holds its fiber long
+ * enough.
  *
  * As in Varnish there are two sorts: the other end's refusal, which may pass quickly, and a refusal
  * of our own system (a firewall's rule, no local address left), which will not. */
@@ -26,19 +28,25 @@ static uint64_t hold_ns(const struct params *params, enum rc why)
     }
 }
 
-enum rc holddown__check(const struct holddown *h, uint64_t now_ns)
+enum rc holddown__enter(struct holddown *h, uint64_t now_ns)
 {
-    if (now_ns >= atomic_load_explicit(&h->until_ns, memory_order_acquire)) {
+    enum rc why = (enum rc)atomic_load_explicit(&h->why, memory_order_acquire);
+    if (why == RC_OK) {
         return RC_OK;
     }
-    return (enum rc)atomic_load_explicit(&h->why, memory_order_relaxed);
+    bool is_over = now_ns >= atomic_load_explicit(&h->until_ns, memory_order_relaxed);
+    return is_over && !atomic_exchange(&h->is_tried, true) ? RC_OK : why;
 }
 
-void holddown__note(struct holddown *h, const struct params *params, enum rc why, uint64_t now_ns)
+void holddown__leave(struct holddown *h, const struct params *params, enum rc outcome,
+                     uint64_t now_ns)
 {
-    uint64_t for_ns = hold_ns(params, why);
+    uint64_t for_ns = hold_ns(params, outcome);
     if (for_ns > 0) {
-        atomic_store_explicit(&h->why, (unsigned)why, memory_order_relaxed);
-        atomic_store_explicit(&h->until_ns, clock_after(now_ns, for_ns), memory_order_release);
+        atomic_store_explicit(&h->until_ns, clock_after(now_ns, for_ns), memory_order_relaxed);
+        atomic_store_explicit(&h->why, (unsigned)outcome, memory_order_release);
+    } else if (outcome != RC_CANCELLED) {
+        atomic_store_explicit(&h->why, RC_OK, memory_order_release);
     }
+    atomic_store(&h->is_tried, false);
 }

@@ -96,6 +96,11 @@ struct vsc_main *engine_counters(struct engine *engine)
     return &engine__wrk(engine)->main;
 }
 
+struct vsc_objm *engine_objm_counters(struct engine *engine)
+{
+    return &engine__wrk(engine)->objm;
+}
+
 void engine_log_open(struct engine *engine, struct vslb *log, uint32_t id)
 {
     vslb_open(log, &engine__wrk(engine)->log, id);

@@ -42,6 +42,7 @@ void engine_loop_stop(struct engine *engine, struct loop *loop);
 
 /* The calling loop's counters, added to the shared ones at the end of the tick. */
 struct vsc_main *engine_counters(struct engine *engine);
+struct vsc_objm *engine_objm_counters(struct engine *engine);
 /* A pen for the transaction in the calling loop's log buffer. */
 void engine_log_open(struct engine *engine, struct vslb *log, uint32_t id);
 /* The next VXID; in blocks a loop, strictly consecutive after engine_vxid_restart. */

@@ -313,11 +313,11 @@ static YIELDS enum rc exchange(struct fetch *f)
     f->got_bytes = false;
     enum rc rc = send_request(f);
     /* A backend that waits for the rest of the client's body answers nothing. */
-    if (rc == RC_CANCELLED || rc == RC_LIMIT || f->lost_body) {
+    if ((rc != RC_OK && rc != RC_RESET) || f->lost_body) {
         return rc;
     }
     stamp(f, STR("Bereq"));
-    /* Even when the request could not be sent whole there may be an answer that says why. */
+    /* When the backend did not take the whole request there may be an answer that says why. */
     enum rc read_rc = read_head(f);
     if (read_rc == RC_OK) {
         f->keeps_conn = rc == RC_OK;

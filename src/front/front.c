@@ -40,14 +40,29 @@ void front_free(struct front **front)
 
 static void accepted(void *arg, int *take_fd, const struct sockaddr *peer, socklen_t peer_len)
 {
-    sess__open(arg, take_fd, peer, peer_len);
+    struct door_listen *at = arg;
+    if (UNLIKELY(at->was_paused)) {
+        at->was_paused = false;
+        struct vslb log;
+        engine_log_open(at->door->front->conf.engine, &log, 0);
+        vslb_printf(&log, SLT_Error, "%s: accepting goes on", at->listen->name);
+    }
+    sess__open(at, take_fd, peer, peer_len);
 }
 
 static void accept_paused(void *arg, enum rc why)
 {
     struct door_listen *at = arg;
-    struct vsc_main *main = engine_counters(at->door->front->conf.engine);
+    struct engine *engine = at->door->front->conf.engine;
+    struct vsc_main *main = engine_counters(engine);
     main->sess_fail++;
+    engine_objm_counters(engine)->limit_accept++;
+    if (!at->was_paused) {
+        at->was_paused = true;
+        struct vslb log;
+        engine_log_open(engine, &log, 0);
+        vslb_printf(&log, SLT_Error, "%s: accepting pauses: %s", at->listen->name, rc_text(why));
+    }
     if (why == RC_NOFILES) {
         main->sess_fail_emfile++;
     } else if (why == RC_NOSPACE) {
@@ -63,7 +78,12 @@ static enum rc open_listener(struct door *door, unsigned i)
     door->listens[i] = (struct door_listen){.door = door, .listen = listen};
     unsigned index = loop_index(door->loop);
     int fd = listen->fds[listen->fds_count == 1 ? 0 : index];
-    return listener_open(&door->listeners[i], fd, accepted, &door->listens[i], accept_paused);
+    enum rc rc = listener_open(&door->listeners[i], fd, accepted, &door->listens[i], accept_paused);
+    if (rc == RC_OK) {
+        unsigned reserve = (unsigned)param(door->front->conf.params, fd_reserve);
+        listener_keep_free(door->listeners[i], reserve);
+    }
+    return rc;
 }
 
 enum rc front_loop_start(struct front *front, struct loop *loop)

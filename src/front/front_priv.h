@@ -16,11 +16,16 @@ struct door {
     struct listener **listeners; /* one for each address; NULL where another loop has it */
     struct door_listen *listens;
     struct list sessions; /* all of this loop */
+    /* admit.c */
+    unsigned serving; /* sessions with a fiber */
+    uint64_t memory_checked_ns;
+    bool lacks_memory;
 };
 
 struct door_listen {
     struct door *door;
     const struct front_listen *listen;
+    bool was_paused; /* nothing has been accepted since */
 };
 
 struct front {
@@ -71,6 +76,14 @@ struct sess {
     bool awaits_preface;
 };
 #define SESS_MAGIC 0x91e2b0d5u
+
+/* Why a session is not served. */
+enum shed { SHED_NOT, SHED_REQUESTS, SHED_MEMORY, SHED_FIBERS };
+/* Whether one more session may be served: SHED_NOT, and then admit__leave ends it. */
+MUST_USE enum shed admit__enter(struct door *door);
+void admit__leave(struct door *door);
+/* Answers 503 without reading, and closes.  Leaves NULL. */
+void admit__shed(struct sess **take_sess, enum shed why);
 
 /* Begins a session for *take_fd; on failure the descriptor is closed. */
 void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *peer,

@@ -104,6 +104,7 @@ static void new_request(struct h1 *h1)
     };
     tell_ends(h1);
     h1->head_sent = false;
+    h1->is_slow_reader = false;
     const struct params *p = params_of(h1);
     h1->flags = h1_flags(param(p, http_strict),
                          param_bit(p, PARAM_BITS_feature, PARAM_FEATURE_https_scheme));
@@ -138,17 +139,26 @@ static YIELDS enum sess_end refuse(struct h1 *h1)
     struct vsc_main *main = engine_counters(engine);
     main->client_req_400++;
     main->client_req_417 += status == 417 ? 1 : 0;
+    bool is_too_long = h1_error_rc(h1->head.error) == RC_TOO_LONG;
+    engine_objm_counters(engine)->limit_heads += is_too_long;
     h1->send_limit = send_limit(h1);
     size_t junk = h1->fill - h1->at;
     h1__refuse(h1, status);
     vslb_printf(&req->log, SLT_ReqAcct, "%zu 0 %zu %llu 0 %llu", junk, junk,
                 (unsigned long long)req->bytes.resp_head, (unsigned long long)req->bytes.resp_head);
     vslb_str(&req->log, SLT_End, STR(""));
-    return SESS_RX_JUNK;
+    return is_too_long ? SESS_RX_OVERFLOW : SESS_RX_JUNK;
 }
 
 static enum sess_end failed(struct h1 *h1)
 {
+    if (h1->is_slow_reader) {
+        struct engine *engine = h1->front->conf.engine;
+        engine_objm_counters(engine)->limit_slow_readers++;
+        struct vslb log;
+        engine_log_open(engine, &log, h1->sess->vxid | VSL_CLIENTMARKER);
+        vslb_str(&log, SLT_Error, STR("the response was not taken in time"));
+    }
     /* A body that ends with the connection must not seem to end in good order. */
     sock_abort(&h1->sess->sock);
     return SESS_TX_ERROR;
@@ -210,6 +220,7 @@ static enum sess_end end_of(const struct h1 *h1, enum rc rc)
     case RC_RESET:
         return is_between ? SESS_REM_CLOSE : SESS_RX_BAD;
     case RC_TIMEOUT:
+        engine_objm_counters(h1->front->conf.engine)->limit_slow_heads += !is_between;
         return is_between ? SESS_RX_CLOSE_IDLE : SESS_RX_TIMEOUT;
     default:
         return SESS_TX_ERROR;
@@ -278,6 +289,7 @@ void h1__serve(void *session)
         end = serve_all(h1);
     }
     pool_put(front->work_pool, h1);
+    admit__leave(sess->door);
     if (end == SESS__COUNT) {
         sess__idle(sess);
     } else {

@@ -9,12 +9,37 @@
 void h1__body_begin(struct h1 *h1)
 {
     h1_reader_init(&h1->body, &h1->head.body, h1->flags);
+    h1->body_waited_ns = 0;
     h1->wants_continue = h1->head.expects_continue && !h1->body.is_done;
 }
 
-static struct sock_limit read_limit(const struct h1 *h1)
+/* A body may trickle, but not for ever.  What counts is the time that we wait for the client, and
+ * not that in which the backend takes what has come. */
+static uint64_t patience_ns(const struct h1 *h1)
 {
-    return (struct sock_limit){NEVER, param(h1->front->conf.params, timeout_idle)};
+    const struct params *p = h1->front->conf.params;
+    uint64_t rate = param(p, req_body_min_rate);
+    if (rate == 0) {
+        return NEVER;
+    }
+    uint64_t earned_ns = h1->req.bytes.req_body / rate * NS_PER_S;
+    uint64_t all_ns = clock_after(earned_ns, param(p, timeout_req_body));
+    return all_ns > h1->body_waited_ns ? all_ns - h1->body_waited_ns : 0;
+}
+
+/* As sock_read, for the bytes of a body. */
+static YIELDS enum rc receive(struct h1 *h1, void *dst, size_t bytes, size_t *got)
+{
+    uint64_t from_ns = clock_mono_ns();
+    struct sock_limit lim = {clock_after(from_ns, patience_ns(h1)),
+                             param(h1->front->conf.params, timeout_idle)};
+    enum rc rc = sock_read(&h1->sess->sock, dst, bytes, lim, got);
+    h1->body_waited_ns += clock_mono_ns() - from_ns;
+    if (rc == RC_TIMEOUT) {
+        engine_objm_counters(h1->front->conf.engine)->limit_slow_bodies++;
+        vslb_str(&h1->req.log, SLT_Error, STR("the request's body did not come in time"));
+    }
+    return rc;
 }
 
 /* The client waits to be told that its body is wanted (RFC 9110 section 10.1.1). */
@@ -37,14 +62,13 @@ static YIELDS enum rc read_some(struct h1 *h1, void *dst, size_t bytes, size_t *
 {
     size_t direct = h1_reader_direct(&h1->body, bytes);
     if (direct > 0) {
-        enum rc rc = sock_read(&h1->sess->sock, dst, direct, read_limit(h1), got);
+        enum rc rc = receive(h1, dst, direct, got);
         h1_reader_took(&h1->body, *got);
         return rc;
     }
     h1->at = h1->fill = h1->head_end;
     size_t more = 0;
-    enum rc rc =
-        sock_read(&h1->sess->sock, h1->buf + h1->fill, h1->cap - h1->fill, read_limit(h1), &more);
+    enum rc rc = receive(h1, h1->buf + h1->fill, h1->cap - h1->fill, &more);
     h1->fill += more;
     return rc == RC_OK ? RC_AGAIN : rc;
 }

@@ -25,12 +25,14 @@ struct h1 {
     /* The request's body. */
     struct h1_reader body;
     bool wants_continue;
+    uint64_t body_waited_ns; /* for it to come */
     /* The response's body. */
     bool head_sent;
     bool is_chunked;
     bool is_length_known;
     uint64_t owed; /* bytes of the announced length that are still to be sent */
     struct sock_limit send_limit;
+    bool is_slow_reader; /* a limit on sending ended the response */
 };
 
 /* ---- reading bodies (h1_body.c) ---- */

@@ -8,6 +8,15 @@
 #define LINGER_NS NS_PER_S
 #define LINGER_BYTES ((size_t)64 << 10)
 
+/* As sock_writev. */
+static YIELDS enum rc put(struct h1 *h1, struct iovec *iov, unsigned iovs, bool more,
+                          uint64_t *sent)
+{
+    enum rc rc = sock_writev(&h1->sess->sock, iov, iovs, h1->send_limit, more, sent);
+    h1->is_slow_reader |= rc == RC_TIMEOUT;
+    return rc;
+}
+
 static enum rc add_framing(struct h1 *h1, struct http *resp, uint64_t body_len)
 {
     struct request *req = &h1->req;
@@ -54,7 +63,7 @@ static YIELDS enum rc h1_head(struct request *req, struct http *resp, uint64_t b
     bool more = n == 1 && req->body_is_ready && h1->owed > 0;
     uint64_t sent = 0;
     h1->head_sent = true;
-    rc = sock_writev(&h1->sess->sock, out, n, h1->send_limit, more, &sent);
+    rc = put(h1, out, n, more, &sent);
     uint64_t head_sent = sent < sb.len ? sent : sb.len;
     req->bytes.resp_head += head_sent;
     req->bytes.resp_body += sent - head_sent;
@@ -94,7 +103,7 @@ static YIELDS enum rc h1_data(struct request *req, struct iovec *iov, unsigned i
         out[n++] = (struct iovec){tail, sizeof tail - 1};
     }
     uint64_t sent = 0;
-    enum rc rc = sock_writev(&h1->sess->sock, out, n, h1->send_limit, false, &sent);
+    enum rc rc = put(h1, out, n, false, &sent);
     req->bytes.resp_body += rc == RC_OK ? bytes : (sent > extra ? sent - extra : 0);
     return rc;
 }
@@ -107,18 +116,19 @@ static YIELDS enum rc h1_file(struct request *req, int fd, uint64_t off, uint64_
     if (h1->is_chunked) {
         char head[H1_CHUNK_HEAD_MAX];
         struct iovec iov = {head, h1_chunk_head(head, bytes)};
-        rc = sock_writev(&h1->sess->sock, &iov, 1, h1->send_limit, true, NULL);
+        rc = put(h1, &iov, 1, true, NULL);
     }
     if (rc == RC_OK) {
         uint64_t sent = 0;
         rc = sock_sendfile(&h1->sess->sock, fd, off, bytes,
                            param(h1->front->conf.params, lane_fd_chunk), h1->send_limit, &sent);
         req->bytes.resp_body += sent;
+        h1->is_slow_reader |= rc == RC_TIMEOUT;
     }
     if (rc == RC_OK && h1->is_chunked) {
         char tail[] = H1_CHUNK_TAIL;
         struct iovec iov = {tail, sizeof tail - 1};
-        rc = sock_writev(&h1->sess->sock, &iov, 1, h1->send_limit, false, NULL);
+        rc = put(h1, &iov, 1, false, NULL);
     }
     return rc;
 }
@@ -135,7 +145,7 @@ static YIELDS enum rc h1_end(struct request *req)
     }
     char end[] = H1_CHUNK_END;
     struct iovec iov = {end, sizeof end - 1};
-    return sock_writev(&h1->sess->sock, &iov, 1, h1->send_limit, false, NULL);
+    return put(h1, &iov, 1, false, NULL);
 }
 
 static bool h1_takes_files(const struct request *req, uint64_t *min_bytes)

@@ -146,10 +146,13 @@ static void woken(struct sock *sock, enum rc why)
         sess__close(&sess, sess->awaits_preface ? SESS_RX_TIMEOUT : SESS_RX_CLOSE_IDLE);
         return;
     }
-    if (fiber_start(h1__serve, sess, "h1") != RC_OK) {
-        /* The newest work is shed first. */
-        engine_counters(sess->door->front->conf.engine)->sess_dropped++;
-        sess__close(&sess, SESS_OVERLOAD);
+    enum shed shed = admit__enter(sess->door);
+    if (shed == SHED_NOT && fiber_start(h1__serve, sess, "h1") != RC_OK) {
+        admit__leave(sess->door);
+        shed = SHED_FIBERS;
+    }
+    if (UNLIKELY(shed != SHED_NOT)) {
+        admit__shed(&sess, shed);
     }
 }
 

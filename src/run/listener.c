@@ -8,11 +8,19 @@
  *
  * When the system has no descriptor (or memory) for us, or the socket itself fails, a
  * level-triggered listener would spin.  So it is unregistered for PAUSE_NS, and those who wait in
- * the kernel's backlog are kept there. */
+ * the kernel's backlog are kept there.
+ *
+ * A connection costs more than its own descriptor: answering it may take one to a backend and one
+ * for a body.  So accepting pauses before the last ones are gone (listener_keep_free).  How many
+ * are left is told by the number of the next one, for the system gives out the lowest that is free.
+ */
 #include "run/run_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -23,6 +31,8 @@ static const uint64_t PAUSE_NS = 100 * NS_PER_MS;
 struct listener {
     uint32_t magic;
     int fd;
+    int fd_end; /* connections have numbers below it */
+    bool lacks_fds;
     bool is_paused;
     bool is_accepting; /* fn runs; a close is only noted then */
     bool is_closed;
@@ -39,11 +49,20 @@ static enum rc watch(struct listener *listener)
                        WATCH_LISTENER);
 }
 
+static bool has_room(const struct listener *listener)
+{
+    int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return fd >= 0 && fd < listener->fd_end;
+}
+
 static void resume(struct timer *timer, struct loop *loop)
 {
     struct listener *listener = CONTAINER_OF(timer, struct listener, resume_timer);
     CHECK_OBJ(listener, LISTENER_MAGIC);
-    if (watch(listener) == RC_OK) {
+    if ((!listener->lacks_fds || has_room(listener)) && watch(listener) == RC_OK) {
         listener->is_paused = false;
     } else {
         timer_arm(loop, timer, loop->mono_ns + PAUSE_NS, resume);
@@ -54,6 +73,7 @@ static void pause_accepting(struct listener *listener, enum rc why)
 {
     loop__unwatch(listener->loop, listener->fd, listener, WATCH_LISTENER);
     listener->is_paused = true;
+    listener->lacks_fds = why == RC_NOFILES;
     timer_arm(listener->loop, &listener->resume_timer, listener->loop->mono_ns + PAUSE_NS, resume);
     if (listener->on_pause != NULL) {
         listener->on_pause(listener->arg, why);
@@ -97,8 +117,13 @@ static bool accept_one(struct listener *listener)
     if (fd < 0) {
         return after_failure(listener, errno);
     }
+    bool was_last = fd >= listener->fd_end;
     listener->fn(listener->arg, &fd, addr, len);
     CHECK(fd == -1);
+    if (was_last && !listener->is_closed) {
+        pause_accepting(listener, RC_NOFILES);
+        return false;
+    }
     return !listener->is_closed;
 }
 
@@ -126,6 +151,7 @@ enum rc listener_open(struct listener **out, int listen_fd, listener_fn *fn, voi
     *listener = (struct listener){
         .magic = LISTENER_MAGIC,
         .fd = listen_fd,
+        .fd_end = INT_MAX,
         .loop = loop,
         .fn = fn,
         .arg = arg,
@@ -137,6 +163,17 @@ enum rc listener_open(struct listener **out, int listen_fd, listener_fn *fn, voi
     }
     *out = listener;
     return rc;
+}
+
+void listener_keep_free(struct listener *listener, unsigned fds)
+{
+    CHECK_OBJ(listener, LISTENER_MAGIC);
+    struct rlimit lim;
+    int err = getrlimit(RLIMIT_NOFILE, &lim);
+    CHECK(err == 0);
+    uint64_t all = lim.rlim_cur < INT_MAX ? lim.rlim_cur : INT_MAX;
+    uint64_t kept = fds < all / 4 ? fds : all / 4;
+    listener->fd_end = (int)(all - kept);
 }
 
 void listener_close(struct listener **listener_of)

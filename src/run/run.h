@@ -95,6 +95,10 @@ void *loop_slot(const struct loop *loop, unsigned slot);
 /* Called on the loop's thread at the end of every tick that did something. At most 8 a loop. */
 void loop_on_tick_end(struct loop *loop, loop_hook_fn *fn, void *arg);
 
+/* Memory of the process that is nobody else's and no file's (bodies are files), in bytes; 0 when
+ * the system does not tell.  Costs three system calls. */
+uint64_t run_memory_bytes(void);
+
 /* ---- posting: the one way into another loop ---- */
 
 struct post;

@@ -48,6 +48,9 @@ YIELDS MUST_USE enum rc sock_read(struct sock *sock, void *buf, size_t bytes, st
 /* As sock_read, without waiting: RC_AGAIN when nothing is there. */
 MUST_USE enum rc sock_read_now(struct sock *sock, void *buf, size_t bytes, size_t *got);
 
+/* Writes what the kernel takes at once, without waiting; for a last word.  *sent: how much. */
+void sock_write_now(struct sock *sock, const void *buf, size_t bytes, size_t *sent);
+
 /* Writes all.  *sent (may be NULL) tells how much went, also on failure.  iov is changed.
  * RC_RESET, RC_TIMEOUT, RC_CANCELLED, RC_IO.  `more`: more bytes follow soon (MSG_MORE).  Yields.
  */
@@ -81,6 +84,9 @@ typedef void listener_fn(void *arg, int *take_fd, const struct sockaddr *peer, s
  * run out, accepting pauses and `on_pause` is told (may be NULL).  RC_NOSPACE, RC_LIMIT. */
 MUST_USE enum rc listener_open(struct listener **out, int listen_fd, listener_fn *fn, void *arg,
                                void (*on_pause)(void *arg, enum rc why));
+/* Accepting pauses (RC_NOFILES) also while fewer than so many descriptors are free; at most a
+ * quarter of the process's limit is kept.  On the listener's loop. */
+void listener_keep_free(struct listener *listener, unsigned fds);
 void listener_close(struct listener **listener);
 
 /* ---- other descriptors ---- */

@@ -202,6 +202,17 @@ enum rc sock_writev(struct sock *sock, struct iovec *iov, unsigned iovs, struct 
     return rc;
 }
 
+void sock_write_now(struct sock *sock, const void *buf, size_t bytes, size_t *sent)
+{
+    CHECK(sock->fd >= 0);
+    CHECK(sock->writer == NULL);
+    ssize_t n;
+    do {
+        n = send(sock->fd, buf, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    *sent = n > 0 ? (size_t)n : 0;
+}
+
 /* One system call; -1 and errno as sendfile. */
 static ssize_t sendfile_some(struct sock *sock, int file_fd, uint64_t off, size_t bytes)
 {

@@ -117,8 +117,8 @@ enum rc mem__file_extend(struct mem_file *f, uint64_t body_len, uint64_t want, u
     if (rc != RC_OK) {
         return rc;
     }
-    bool backed = !seam_fails(m->seam, STV_CALL_FALLOCATE) &&
-                  fallocate(f->fd, 0, (off_t)f->have_bytes, (off_t)step) == 0;
+    bool backed =
+        !seam_fails(m->seam, STV_CALL_FALLOCATE) && store__fallocate(f->fd, 0, f->have_bytes, step);
     mem_lock(m);
     f->charged_bytes += step;
     /* Also after a failure: it may have backed a part. */

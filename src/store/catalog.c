@@ -100,7 +100,7 @@ enum rc catalog_make(struct catalog *c, uint64_t store_bytes, uint64_t slab_byte
         return errno == EMFILE || errno == ENFILE ? RC_NOFILES : RC_NOSPACE;
     }
     enum rc rc = RC_NOSPACE;
-    if (fallocate(c->fd, 0, 0, CAT_HEAD_BYTES) == 0) {
+    if (store__fallocate(c->fd, 0, 0, CAT_HEAD_BYTES)) {
         rc = map(c, store_bytes);
     }
     if (rc != RC_OK) {
@@ -174,7 +174,7 @@ static bool grow(struct catalog *c)
     seam_step(c->seam);
     /* New records are zeros, that is FREE: nothing more to be done in any order.  (But a damaged
      * file may have ended within a record.) */
-    if (fallocate(c->fd, 0, 0, (off_t)file_bytes((uint32_t)records)) != 0) {
+    if (!store__fallocate(c->fd, 0, 0, file_bytes((uint32_t)records))) {
         return false;
     }
     uint32_t old = c->records;

@@ -282,8 +282,7 @@ static enum rc back(struct slabs *s, struct slab *slab, uint32_t slot)
         return RC_OK;
     }
     if (seam_fails(s->seam, STV_CALL_FALLOCATE) ||
-        fallocate(s->fd, 0, (off_t)(slab_off(s, slab) + slab->backed),
-                  (off_t)(reach - slab->backed)) != 0) {
+        !store__fallocate(s->fd, 0, slab_off(s, slab) + slab->backed, reach - slab->backed)) {
         return RC_NOSPACE;
     }
     slab->backed = reach;
@@ -372,8 +371,8 @@ void slabs_give(struct slabs *s, uint64_t off)
 static void punch(struct slabs *s, struct slab *slab, uint64_t from, uint64_t to)
 {
     CHECK(from <= to);
-    if (from < to && fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                               (off_t)(slab_off(s, slab) + from), (off_t)(to - from)) != 0) {
+    if (from < to && !store__fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                       slab_off(s, slab) + from, to - from)) {
         /* The pages stay ours and counted; the slab is used again as if they were new. */
         return;
     }
@@ -456,8 +455,8 @@ enum rc slabs_settle(struct slabs *s)
             end++;
         }
         if (end > i) {
-            (void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                            (off_t)(i * s->slab_bytes), (off_t)((end - i) * s->slab_bytes));
+            (void)store__fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                   i * s->slab_bytes, (end - i) * s->slab_bytes);
         }
         i = end + 1;
     }

@@ -5,6 +5,8 @@
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 
 #include "store/store.h"
@@ -30,6 +32,16 @@ static inline void seam_step(const struct stv_seam *seam)
 static inline bool seam_fails(const struct stv_seam *seam, enum stv_call call)
 {
     return UNLIKELY(seam != NULL && seam->fails != NULL) && seam->fails(seam->arg, call);
+}
+
+/* As fallocate(2), which a signal can interrupt before it has given anything. */
+static inline bool store__fallocate(int fd, int mode, uint64_t off, uint64_t bytes)
+{
+    int err;
+    do {
+        err = fallocate(fd, mode, (off_t)off, (off_t)bytes);
+    } while (err != 0 && errno == EINTR);
+    return err == 0;
 }
 
 struct stv_ops {

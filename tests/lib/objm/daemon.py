@@ -16,7 +16,7 @@ class Failed(Exception):
 
 
 class Daemon:
-    def __init__(self, path, backend, args=(), listen="127.0.0.1:0", keep=False):
+    def __init__(self, path, backend, args=(), listen="127.0.0.1:0", keep=False, prefix=()):
         self.dir = tempfile.mkdtemp(prefix="objm.", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.workdir = os.path.join(self.dir, "n")
@@ -24,7 +24,8 @@ class Daemon:
         self.killed = None
         self.log = open(os.path.join(self.dir, "output"), "wb")
         # Foreground, so that the process we started is the manager and nobody else's pid can be meant.
-        self.argv = [path, "-F", "-n", self.workdir, "-a", listen, "-b", backend, *args]
+        # `prefix`: a program that sets something and then becomes the daemon, such as prlimit.
+        self.argv = [*prefix, path, "-F", "-n", self.workdir, "-a", listen, "-b", backend, *args]
         self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         try:
             self.wait_running(30)
@@ -92,6 +93,12 @@ class Daemon:
 
     def counter(self, name):
         return self.counters().get(name, 0)
+
+    def records(self, *tags, timeout=30):
+        """All records of these tags so far, as lines of varnishlog."""
+        p = subprocess.run(["varnishlog", "-n", self.workdir, "-d", "-g", "raw", "-i", ",".join(tags)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=timeout, check=False)
+        return p.stdout.decode(errors="replace")
 
     def wait_counter(self, name, test, seconds=10):
         """Waits until test(value) is true; returns the last value."""

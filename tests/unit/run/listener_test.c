@@ -129,25 +129,74 @@ static void accept_without_descriptors(void *arg)
     (void)close(probe);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
     connect_all(&door, &sock, 1);
-    uint64_t paused_ns[3];
-    for (unsigned i = 0; i < 3; i++) {
-        while (door.pauses <= i) {
-            assert_int_equal(fiber_wait(NEVER), RC_OK);
-        }
-        assert_int_equal(door.pauses, i + 1);
-        assert_int_equal(door.why, RC_NOFILES);
-        paused_ns[i] = loop_mono_ns(loop_self());
-        assert_true(i == 0 || paused_ns[i] - paused_ns[i - 1] >= 100 * NS_PER_MS);
+    while (door.pauses == 0) {
+        assert_int_equal(fiber_wait(NEVER), RC_OK);
     }
+    assert_int_equal(door.why, RC_NOFILES);
+    /* It looks for room, but does not try and fail again. */
+    assert_int_equal(fiber_sleep(2 * NS_PER_S), RC_OK);
+    assert_int_equal(door.pauses, 1);
     assert_int_equal(door.accepted, 0);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     while (door.accepted == 0) {
         assert_int_equal(fiber_wait(NEVER), RC_OK);
     }
-    assert_int_equal(door.pauses, 3);
+    assert_int_equal(door.pauses, 1);
     sock_close(&sock);
     listener_close(&door.listener);
     (void)close(door.listen_fd);
+}
+
+static void accept_above_the_reserve(void *arg)
+{
+    (void)arg;
+    struct sock socks[2];
+    struct door door = {0};
+    open_door(&door);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int others[8]; /* a quarter of the limit has to be two at least */
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        others[i] = dup(0);
+        assert_true(others[i] >= 0);
+    }
+    int lowest = dup(0);
+    (void)close(lowest);
+    /* Below the reserve there is room for the first client's own descriptor, and no more. */
+    struct rlimit tight = {.rlim_cur = (rlim_t)lowest + 1 + 2, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    listener_keep_free(door.listener, 2);
+    connect_all(&door, socks, 1);
+    while (door.accepted == 0) {
+        assert_int_equal(fiber_wait(NEVER), RC_OK);
+    }
+    fiber_yield();
+    assert_int_equal(door.pauses, 1);
+    assert_int_equal(door.why, RC_NOFILES);
+    connect_all(&door, socks + 1, 1);
+    assert_int_equal(fiber_sleep(2 * NS_PER_S), RC_OK);
+    assert_int_equal(door.accepted, 1);
+    assert_int_equal(door.pauses, 1);
+    /* Its descriptor is given back, and the next in the queue gets it. */
+    sock_close(&socks[0]);
+    while (door.accepted == 1) {
+        assert_int_equal(fiber_wait(NEVER), RC_OK);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        (void)close(others[i]);
+    }
+    sock_close(&socks[1]);
+    listener_close(&door.listener);
+    (void)close(door.listen_fd);
+}
+
+static void the_last_descriptors_are_not_for_connections(void **state)
+{
+    (void)state;
+    struct run_conf conf = run_test_conf();
+    conf.fake_clock = true;
+    run_once_with(&conf, accept_above_the_reserve, NULL);
 }
 
 static void out_of_descriptors_is_a_pause(void **state)
@@ -278,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_connections_are_accepted),
         cmocka_unit_test(out_of_descriptors_is_a_pause),
+        cmocka_unit_test(the_last_descriptors_are_not_for_connections),
         cmocka_unit_test(a_listener_may_be_closed_by_its_own_function),
         cmocka_unit_test(a_dead_listening_socket_does_not_spin),
         cmocka_unit_test(loops_share_a_descriptor),
