@@ -23,6 +23,8 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from objm.recorder import Recorder                      # noqa: E402
 from abuse import aftermath, bodies, Client, Cut, Daemon, drain, expect, get, Origin, raw, request        # noqa: E402
 
 CASES = {}
@@ -187,7 +189,7 @@ def slow_bodies(daemon, _):
             time.sleep(0.25)
         assert steady.recv(100).startswith(b"HTTP/1.1 200 ")
     counted(daemon, "OBJM.limit.slow_bodies")
-    logged(daemon, "Error", "body did not come in time")
+    logged(daemon, "Error", "the request's body did not come in time")
 
 
 @case("-p", "idle_send_timeout=1", "-p", "send_timeout=600")
@@ -199,7 +201,7 @@ def slow_readers(daemon, _):
     for sock in socks:
         sock.sendall(request(path))
     counted(daemon, "OBJM.limit.slow_readers", 20)
-    logged(daemon, "Error", "was not taken in time", 20)
+    logged(daemon, "Error", "the response was not taken in time", 20)
     logged(daemon, "SessClose", "TX_ERROR", 20)
     for sock in socks:
         assert len(drain(sock)) < 8000000
@@ -511,6 +513,55 @@ def out_of_memory_in_the_kernel(daemon, _):
         assert strace.injected() > 20
         assert served > 10, served
     assert daemon.worker_pid() == pid
+
+
+# ---- what is seen of others' faults ----
+
+@case("-p", "first_byte_timeout=0.3", "-p", "between_bytes_timeout=0.3", "-p", "loops=1")
+def slow_backend(daemon, _):
+    """The records of a backend that is slow to answer, or stops in mid-body."""
+    assert get(daemon.address, bodies.path_of("d", 100, "delay=900")).status == 503
+    try:
+        get(daemon.address, bodies.path_of("d", 100000, "stall=900"))
+        raise AssertionError("a body that stopped looked whole")
+    except Cut:
+        pass
+    logged(daemon, "FetchError", "first byte timeout")
+    logged(daemon, "FetchError", "between bytes timeout")
+    counted(daemon, "MAIN.fetch_failed", 2)
+
+
+@case()
+def nonsense_backend(daemon, _):
+    """The records of responses that make no sense."""
+    replies = {b"/n1": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"/n2": b"HELLO\r\n\r\n"}
+    recorder = Recorder(lambda msg: (replies[msg.start[1]], True))
+    with Daemon(daemon.argv[daemon.argv.index("-F") - 1], f"{recorder.host}:{recorder.port}") as target:
+        for path in replies:
+            assert get(target.address, path.decode()).status == 503
+        logged(target, "FetchError", "http format error", 2)
+        counted(target, "MAIN.fetch_failed", 2)
+    recorder.close()
+
+
+@case("-s", "malloc,8m")
+def no_room(daemon, _):
+    """The records of a body that is larger than the store."""
+    path = bodies.path_of("huge", 30000000, "chunked")
+    expect(path, get(daemon.address, path, timeout=60))
+    logged(daemon, "FetchError", "Could not get storage")
+    counted(daemon, "OBJM.storage.relayed")
+    counted(daemon, "MAIN.n_lru_limited")
+
+
+@case("-p", "stall_limit=0.2", "-p", "loops=1")
+def stalled_loop(daemon, _):
+    """A system call that blocks (here: one that is held up) is named, with the fiber that made it."""
+    path = bodies.path_of("st", 100)
+    get(daemon.address, path)
+    with Strace(daemon.worker_pid(), "trace=sendmsg", "inject=sendmsg:delay_enter=800000:when=1"):
+        expect(path, get(daemon.address, path))
+    logged(daemon, "Error", "h1 held it for")
 
 
 # ---- the frame ----
