@@ -7,7 +7,7 @@ ORIGIN ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build deps deps-test deps-bench bench bench-scale bench-lanes fuzz crash format lint clean
+.PHONY: help run test build deps deps-test deps-bench bench bench-scale bench-idle bench-lanes fuzz crash format lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ bench: deps-bench build build/release/bin/limit ## CPU per request and per GiB b
 
 bench-scale: deps-bench build ## CPU per request with 1, 2, 4 loops
 	@bench/scale.py $(BENCH_ARGS)
+
+bench-idle: deps-bench build ## memory of 10,000 idle connections and slow readers, and hits beside them
+	@bench/idle.py $(BENCH_ARGS)
 
 bench-lanes: deps-bench build ## CPU per GiB by body size and lane; prints the thresholds it recommends
 	@bench/lanes.py $(BENCH_ARGS)
