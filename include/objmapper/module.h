@@ -179,7 +179,11 @@ struct objm_func {
     const char *doc;    /* for the reference page: sentences, paragraphs divided by empty lines */
 };
 
-/* The last part of a struct objm_func's initialiser: .OBJM_ARGS(table). */
+/* Parts of initialisers:
+ *     static const struct objm_arg args[] = {{OBJM_ARG(STRING, "s")}, {OBJM_ARG(INT, "n"), .def =
+ * "1"}};
+ *     {.name = "f", .ret = OBJM_STRING, .fn = f, OBJM_ARGS(args), .doc = "..."} */
+#define OBJM_ARG(type_, name_) .type = OBJM_##type_, .name = name_
 #define OBJM_ARGS(table) .args = (table), .arg_count = sizeof(table) / sizeof((table)[0])
 
 struct objm_object {
@@ -266,7 +270,7 @@ struct objm_note {
 
 /* ---- what a module can do ---- */
 
-enum objm_log { OBJM_LOG_VCL, OBJM_LOG_ERROR, OBJM_LOG_NOTICE, OBJM_LOG_DEBUG };
+enum objm_log { OBJM_LOG_VCL, OBJM_LOG_VCL_ERROR, OBJM_LOG_ERROR, OBJM_LOG_NOTICE, OBJM_LOG_DEBUG };
 enum objm_scope { OBJM_PRIV_TASK, OBJM_PRIV_TOP };
 enum objm_line { OBJM_METHOD, OBJM_URL, OBJM_PROTO, OBJM_STATUS, OBJM_REASON };
 enum objm_ws { OBJM_WS_CLIENT, OBJM_WS_BACKEND, OBJM_WS_SESSION, OBJM_WS_THREAD };

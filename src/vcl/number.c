@@ -303,8 +303,7 @@ static enum rc port_parse(struct str s, uint16_t *port)
     return RC_OK;
 }
 
-/* Cuts "[addr]", "[addr]:port", "addr port" and, for IPv4 and names, "addr:port" apart. */
-static enum rc split_port(struct str s, struct str *host, struct str *port)
+enum rc vcl_split_port(struct str s, struct str *host, struct str *port)
 {
     *port = STR_NONE;
     if (s.len > 0 && *s.ptr == '[') {
@@ -342,7 +341,7 @@ enum rc vcl_ip_parse(struct str s, uint16_t port, struct objm_ip *ip)
 {
     struct str host;
     struct str port_text;
-    enum rc rc = split_port(s, &host, &port_text);
+    enum rc rc = vcl_split_port(s, &host, &port_text);
     if (rc != RC_OK) {
         return rc;
     }

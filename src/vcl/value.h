@@ -94,6 +94,9 @@ MUST_USE enum rc vcl_time_parse(struct str s, double *seconds);
 /* An address in numbers, "192.0.2.1", "2001:db8::1", with or without a port behind it:
  * "192.0.2.1:80", "192.0.2.1 80", "[::1]:80", "[::1] 80"; `port` where it has none. */
 MUST_USE enum rc vcl_ip_parse(struct str s, uint16_t port, struct objm_ip *ip);
+/* Cuts "[addr]", "[addr]:port", "addr port" and, for what has one colon, "addr:port" apart; *port
+ * is STR_NONE without one.  RC_MALFORMED. */
+MUST_USE enum rc vcl_split_port(struct str s, struct str *host, struct str *port);
 
 /* The value of a default (struct objm_arg.def): text as it would stand in VCL.  Borrows the text;
  * an IP is not possible.  RC_MALFORMED. */
