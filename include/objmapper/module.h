@@ -297,7 +297,7 @@ struct objm_director {
 struct objm_ops {
     size_t bytes;
     void *(*alloc)(struct objm_ctx *, size_t bytes);
-    void (*fail)(struct objm_ctx *, struct objm_str why);
+    void (*task_fail)(struct objm_ctx *, struct objm_str why);
     void (*log)(struct objm_ctx *, enum objm_log, struct objm_str text);
     struct objm_priv *(*priv)(struct objm_ctx *, enum objm_scope, const void *key);
     void (*offload)(struct objm_ctx *, void (*fn)(void *), void *arg);

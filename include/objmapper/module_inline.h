@@ -8,7 +8,7 @@
 /* Ends the task's VCL: it answers 503, and `why` is logged (VCL_Error).  The first one counts. */
 static inline void objm_fail(struct objm_ctx *ctx, struct objm_str why)
 {
-    ctx->ops->fail(ctx, why);
+    ctx->ops->task_fail(ctx, why);
 }
 
 /* Workspace, 16-byte aligned, gone with the task.  NULL when it is full, which has failed the

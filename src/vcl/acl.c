@@ -251,6 +251,18 @@ static bool are_halves(const struct rule *a, const struct rule *b)
     return holds(&whole, b->family, b->addr);
 }
 
+/* The two rules become one; a rule of that size around them decided nothing, and goes. */
+static void join_halves(struct objm_acl *acl, unsigned a, unsigned b)
+{
+    int outer = acl->rules[a].outer;
+    acl->rules[a].mask--;
+    (void)clear_host_bits(acl->rules[a].addr, acl->rules[a].mask);
+    remove_rule(acl, b);
+    if (outer != NONE && acl->rules[outer].mask == acl->rules[a].mask) {
+        remove_rule(acl, (unsigned)outer);
+    }
+}
+
 /* One rule less, if there is one too many. */
 static bool fold_once(struct objm_acl *acl)
 {
@@ -266,9 +278,7 @@ static bool fold_once(struct objm_acl *acl)
             next++;
         }
         if (next < acl->count && are_halves(r, &acl->rules[next])) {
-            acl->rules[n].mask--;
-            (void)clear_host_bits(acl->rules[n].addr, acl->rules[n].mask);
-            remove_rule(acl, next);
+            join_halves(acl, n, next);
             return true;
         }
     }

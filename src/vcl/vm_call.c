@@ -319,7 +319,7 @@ static void op_ws_overflow(struct objm_ctx *ctx, enum objm_ws which)
 const struct objm_ops vcl__ops = {
     .bytes = sizeof(struct objm_ops),
     .alloc = op_alloc,
-    .fail = op_fail,
+    .task_fail = op_fail,
     .log = op_log,
     .priv = op_priv,
     .offload = op_offload,
