@@ -25,7 +25,7 @@ static void built_in_tables_keep_the_rules(void **state)
             assert_non_null(m->funcs[n].doc);
         }
     }
-    assert_int_equal(count, 4);
+    assert_true(count >= 5);
     assert_null(vcl_module_builtin(STR("nosuch")));
 }
 
