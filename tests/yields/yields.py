@@ -8,8 +8,10 @@ the fiber's entry (the function given to fiber_start and its kin, see ENTRY_CALL
 hides a borrow or an iterator that is kept across the suspension.  Calls through pointers cannot be followed: the
 function that makes such a call carries the mark by hand.
 
-The depth of a fiber's stack is the sum of the frames on its deepest chain of direct calls, and of those listed in the
-file `reaches`; it must leave RESERVE of the stack to libraries, to signal handlers and to what was not listed.
+The depth of a fiber's stack is the sum of the frames on its deepest chain of calls; it must leave RESERVE of the stack
+to libraries, to signal handlers and to what cannot be seen.  A call through a table (`ops->alloc(...)`) may reach what
+any constant table of functions has at that name.  Where a function that YIELDS makes another call through a pointer,
+or one for which no table is found, the file `reaches` has to say what is behind it.
 """
 import argparse
 import concurrent.futures
@@ -28,7 +30,11 @@ RESERVE = 192 * 1024
 ENTRY_CALLS = re.compile(r"\b(fiber_start|fiber_spawn)\s*\(([^;]*?)\)\s*[;)]", re.DOTALL)
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"')
-EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
+EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]+):(\d+):\d+")?')
+INDIRECT = "__indirect_call"
+TABLE = re.compile(r"\bconst\s+struct\s+\w+\s+\w+\s*(?:\[[^\]]*\]\s*)?=\s*(\{.*?\})\s*;", re.DOTALL)
+TABLE_ENTRY = re.compile(r"\.(\w+)\s*=\s*&?([A-Za-z_]\w*)\s*[,}]")
+MEMBER_CALL = re.compile(r"(?:->|\.)\s*(\w+)\s*\(")
 FRAME = re.compile(r"\\n(\d+) bytes \((\w+)")
 
 
@@ -51,6 +57,12 @@ def fiber_entries(text):
         yield from IDENTIFIER.findall(m.group(2).split(",")[0])
 
 
+def table_entries(text):
+    """Names in constant tables and what stands there; most are no functions, which the call graph tells later."""
+    for table in TABLE.findall(strip_comments(text)):
+        yield from TABLE_ENTRY.findall(table)
+
+
 def read_list(path):
     rows = {}
     if os.path.exists(path):
@@ -63,7 +75,7 @@ def read_list(path):
 
 
 def read_tree(src):
-    files, marks, entries, headers = [], set(), set(), hashlib.sha256()
+    files, marks, entries, tables, headers = [], set(), set(), {}, hashlib.sha256()
     for folder, _, names in sorted(os.walk(src)):
         for name in sorted(names):
             if not name.endswith((".c", ".h", ".def")):
@@ -80,7 +92,9 @@ def read_tree(src):
                 place = os.path.realpath(path) if name.endswith(".c") else ""
                 marks.update((place, fn) for fn in marked_functions(text))
             entries.update(fiber_entries(text))
-    return files, marks, entries, headers.hexdigest()
+            for name, function in table_entries(text):
+                tables.setdefault(name, set()).add(function)
+    return files, marks, entries, tables, headers.hexdigest()
 
 
 def compile_flags(build):
@@ -126,6 +140,7 @@ class Graph:
 
     def __init__(self):
         self.frame, self.calls, self.dynamic, self.where = {}, {}, set(), {}
+        self.pointer_calls = {}  # caller: places of its calls through pointers
 
     def add(self, text):
         for line in text.splitlines():
@@ -139,7 +154,9 @@ class Graph:
                         self.dynamic.add(m.group(1))
                 continue
             m = EDGE.match(line)
-            if m:
+            if m and m.group(2) == INDIRECT:
+                self.pointer_calls.setdefault(m.group(1), set()).add((m.group(3), int(m.group(4))))
+            elif m:
                 self.calls.setdefault(m.group(1), set()).add(m.group(2))
 
     @staticmethod
@@ -178,8 +195,26 @@ def reached(graph, nodes):
     return seen
 
 
+def through_tables(graph, tables):
+    """What calls through tables may reach: {caller: names}, and other calls through pointers, as (caller, place)."""
+    names, lines, found, open_calls = {graph.plain(n) for n in graph.frame}, {}, {}, []
+    for caller, places in graph.pointer_calls.items():
+        for path, line in sorted(places):
+            if path not in lines:
+                with open(path, encoding="utf-8") as f:
+                    lines[path] = f.read().split("\n")
+            # A call's name and its arguments may be broken into two lines.
+            called = MEMBER_CALL.findall(" ".join(lines[path][line - 1:line + 1]))
+            targets = set().union(*(tables.get(name, set()) for name in called)) & names
+            if targets:
+                found.setdefault(graph.plain(caller), set()).update(targets)
+            else:
+                open_calls.append((caller, f"{path}:{line}"))
+    return found, open_calls
+
+
 def deepest_chains(graph, reaches):
-    """The stack that each function needs at most, and the callee that makes it so; recursion is a fault."""
+    """The stack that each function needs at most, and the callee that makes it so; and all recursion."""
     by_name = {}
     for node in graph.frame:
         by_name.setdefault(graph.plain(node), []).append(node)
@@ -233,7 +268,7 @@ def main():
     a = ap.parse_args()
 
     os.makedirs(a.out, exist_ok=True)
-    files, marks, entries, digest = read_tree(a.src)
+    files, marks, entries, tables, digest = read_tree(a.src)
     flags = compile_flags(a.build)
     graph = Graph()
     with concurrent.futures.ThreadPoolExecutor(a.j) as pool:
@@ -243,7 +278,13 @@ def main():
             graph.add(text)
 
     faults = list(unmarked_callers(graph, marks, set(read_list(os.path.join(a.lists, "exceptions"))) | entries))
-    need, cycles = deepest_chains(graph, read_list(os.path.join(a.lists, "reaches")))
+    reaches = read_list(os.path.join(a.lists, "reaches"))
+    guessed, open_calls = through_tables(graph, tables)
+    # A call through a table may only seem to reach a function, so recursion that takes one is no fault.
+    _, cycles = deepest_chains(graph, reaches)
+    need, _ = deepest_chains(graph, {fn: [*reaches.get(fn, ()), *guessed.get(fn, ())] for fn in {*reaches, *guessed}})
+    faults += [f"{place}: {graph.plain(caller)} YIELDS and calls through a pointer: `reaches` has to say what is behind it"
+               for caller, place in open_calls if is_marked(graph, caller, marks) and graph.plain(caller) not in reaches]
     on_fibers = [n for n in graph.frame if is_marked(graph, n, marks) or graph.plain(n) in entries]
     faults += [f"{graph.where[n]}: {graph.plain(n)} has a frame without bound (alloca, a variable array)" for n in graph.dynamic]
     bounded = read_list(os.path.join(a.lists, "recursions"))

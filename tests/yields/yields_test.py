@@ -64,8 +64,37 @@ class Yields(unittest.TestCase):
     def test_what_a_pointer_reaches_counts(self):
         text = """void use(char *); void far(void); void far(void) { char b[70000]; use(b); }
             YIELDS void deep(void (*fn)(void)); void deep(void (*fn)(void)) { fn(); conn_wait(); }"""
-        self.assertEqual(self.check(text)[0], 0)
-        self.assertEqual(self.check(text, reaches="deep far\n")[0], 1)
+        rc, out = self.check(text)
+        self.assertEqual(rc, 1)
+        self.assertIn("deep YIELDS and calls through a pointer", out)
+        self.assertEqual(self.check(text, reaches="deep -  # nothing\n")[0], 0)
+        rc, out = self.check(text, reaches="deep far\n")
+        self.assertEqual(rc, 1)
+        self.assertIn("more than 65536", out)
+
+    TABLES = """void use(char *); struct ops { void (*go)(int n); int (*len)(void); };
+        static void far(int n) { char b[%d]; use(b + n); }
+        const struct ops table = {.go = far, .len = 0};
+        YIELDS void deep(const struct ops *o); void deep(const struct ops *o) { o->%s(1); conn_wait(); }"""
+
+    def test_what_a_table_holds_counts(self):
+        self.assertEqual(self.check(self.TABLES % (100, "go"))[0], 0)
+        rc, out = self.check(self.TABLES % (70000, "go"))
+        self.assertEqual(rc, 1)
+        self.assertIn("more than 65536", out)
+        self.assertIn("> far(", out)
+
+    def test_a_name_that_no_table_fills(self):
+        text = self.TABLES.replace(".go = far, ", "") % (100, "go")
+        rc, out = self.check(text)
+        self.assertEqual(rc, 1)
+        self.assertIn("deep YIELDS and calls through a pointer", out)
+
+    def test_a_call_back_through_a_table_is_no_recursion(self):
+        rc, out = self.check("""struct ops { void (*go)(void); }; extern const struct ops *o; void low(void); void high(void);
+            void low(void) { o->go(); } void high(void) { low(); }
+            const struct ops table = {.go = high};""")
+        self.assertEqual(rc, 0, out)
 
     def test_recursion(self):
         rc, out = self.check("int f(int n); int f(int n) { return n < 2 ? n : 2 + f(n - 1) * f(n - 2); }")
