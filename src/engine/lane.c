@@ -16,6 +16,8 @@ enum lane { LANE_NONE, LANE_DIRECT, LANE_FD, LANE_BODY };
 struct plan {
     enum lane lane;
     struct str reason;
+    bool is_whole; /* the fd lane, of a body that was complete then: */
+    struct obj_fd_payload payload;
 };
 
 static struct plan plan_body(struct engine *engine, const struct request *req, struct objcore *oc,
@@ -23,25 +25,26 @@ static struct plan plan_body(struct engine *engine, const struct request *req, s
 {
     const struct params *p = engine->conf.params;
     if (!req->sends_body || part->len == 0) {
-        return (struct plan){LANE_NONE, STR("")};
+        return (struct plan){.lane = LANE_NONE};
     }
     if (param(p, lane_body)) {
-        return (struct plan){LANE_BODY, STR("filter")};
+        return (struct plan){.lane = LANE_BODY, .reason = STR("filter")};
     }
     uint64_t fd_min = 0;
     bool takes_files = req->transport->takes_files(req, &fd_min);
     bool wants_fd = param(p, lane_fd) && part->len >= fd_min;
     if (wants_fd && takes_files) {
-        struct obj_fd_payload payload;
-        /* A body that still grows is asked again when there are bytes to send. */
-        if (!obj_is_complete(oc) || stv_payload(obj_stv(oc), &payload) == RC_OK) {
-            return (struct plan){LANE_FD, STR("")};
+        /* A body that still grows is asked when there are bytes to send. */
+        struct plan plan = {.lane = LANE_FD, .is_whole = obj_is_complete(oc)};
+        if (!plan.is_whole || stv_payload(obj_stv(oc), &plan.payload) == RC_OK) {
+            return plan;
         }
     }
     if (param(p, lane_direct) && obj_is_complete(oc)) {
-        return (struct plan){LANE_DIRECT, STR("")};
+        return (struct plan){.lane = LANE_DIRECT};
     }
-    return (struct plan){LANE_BODY, wants_fd && !takes_files ? STR("transport") : STR("")};
+    bool lacks_files = wants_fd && !takes_files;
+    return (struct plan){.lane = LANE_BODY, .reason = lacks_files ? STR("transport") : STR("")};
 }
 
 static void count_plan(struct wrk *wrk, const struct plan *plan)
@@ -156,6 +159,17 @@ static YIELDS enum rc send_pieces(struct request *req, struct objcore *oc, enum 
     return req->transport->end(req);
 }
 
+/* What was complete when it was planned needs nothing but its descriptor. */
+static YIELDS enum rc send_whole_file(struct request *req, const struct obj_fd_payload *payload,
+                                      const struct part *part, uint64_t *sent)
+{
+    CHECK(part->off <= payload->len);
+    CHECK(part->len <= payload->len - part->off);
+    enum rc rc = req->transport->file(req, payload->fd, payload->off + part->off, part->len);
+    *sent = rc == RC_OK ? part->len : 0;
+    return rc == RC_OK ? req->transport->end(req) : rc;
+}
+
 static YIELDS enum rc send_direct(struct request *req, struct http *resp, struct objcore *oc,
                                   const struct part *part, uint64_t *sent)
 {
@@ -181,10 +195,12 @@ static YIELDS enum rc send_direct(struct request *req, struct http *resp, struct
 }
 
 static YIELDS enum rc send_planned(struct wrk *wrk, struct request *req, struct http *resp,
-                                   struct objcore *oc, const struct part *part, enum lane lane)
+                                   struct objcore *oc, const struct part *part,
+                                   const struct plan *plan)
 {
     uint64_t sent = 0;
     enum rc rc;
+    enum lane lane = plan->lane;
     if (lane == LANE_DIRECT) {
         rc = send_direct(req, resp, oc, part, &sent);
         wrk->objm.delivery_direct_bytes += sent;
@@ -195,7 +211,8 @@ static YIELDS enum rc send_planned(struct wrk *wrk, struct request *req, struct 
     if (rc != RC_OK || lane == LANE_NONE) {
         return rc;
     }
-    rc = send_pieces(req, oc, lane, part, &sent);
+    rc = plan->is_whole ? send_whole_file(req, &plan->payload, part, &sent)
+                        : send_pieces(req, oc, lane, part, &sent);
     if (lane == LANE_FD) {
         wrk->objm.delivery_fd_bytes += sent;
     } else {
@@ -212,7 +229,7 @@ enum rc lane__send(struct engine *engine, struct request *req, struct http *resp
     count_plan(wrk, &plan);
     log_lane(req, &plan);
     fiber_hold(obj_is_complete(oc) ? obj_stv(oc) : NULL);
-    enum rc rc = send_planned(wrk, req, resp, oc, part, plan.lane);
+    enum rc rc = send_planned(wrk, req, resp, oc, part, &plan);
     fiber_hold(NULL);
     return rc;
 }
