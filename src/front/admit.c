@@ -7,7 +7,11 @@
  * Retry-After, right here: without a fiber, without reading more than has come, and without looking
  * at it.  Those who are being served already go on: finishing them is what makes room.  Nobody is
  * queued, since a client that waits without being served costs nearly as much, and may have left by
- * the time it is its turn. */
+ * the time it is its turn.
+ *
+ * Idle connections are served by nobody, but have descriptors.  When those are gone, and clients
+ * wait in the kernel's queue, the ones that have been idle for longest give way: to them it is as
+ * if timeout_idle were shorter. */
 #include "front/front_priv.h"
 
 /* A connection that is closed while bytes of its request are unread is reset, and its client might
@@ -15,6 +19,9 @@
 #define SWALLOW_MAX ((size_t)64 << 10)
 /* How long a measurement of memory is good for. */
 #define MEMORY_CHECK_NS (100 * NS_PER_MS)
+
+/* As many as a tick accepts. */
+#define GIVE_WAY 32u
 
 static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
                              "Retry-After: 5\r\n"
@@ -111,4 +118,22 @@ void admit__shed(struct sess **take_sess, enum shed why)
     sock_write_now(&sess->sock, answer, sizeof answer - 1, &sent);
     sock_shut_write(&sess->sock);
     sess__close(take_sess, SESS_OVERLOAD);
+}
+
+void admit__make_room(struct door *door)
+{
+    struct vsc_objm *objm = engine_objm_counters(door->front->conf.engine);
+    unsigned closed = 0;
+    LIST_FOREACH_SAFE (node, &door->sessions) {
+        struct sess *sess = CONTAINER_OF(node, struct sess, link);
+        if (closed == GIVE_WAY) {
+            break;
+        }
+        if (sock_is_idle(&sess->sock)) {
+            sock_idle_cancel(&sess->sock);
+            sess__close(&sess, SESS_OVERLOAD);
+            closed++;
+        }
+    }
+    objm->limit_idle += closed;
 }

@@ -57,6 +57,9 @@ static void accept_paused(void *arg, enum rc why)
     struct vsc_main *main = engine_counters(engine);
     main->sess_fail++;
     engine_objm_counters(engine)->limit_accept++;
+    if (why == RC_NOFILES) {
+        admit__make_room(at->door);
+    }
     if (!at->was_paused) {
         at->was_paused = true;
         struct vslb log;

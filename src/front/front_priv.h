@@ -15,7 +15,7 @@ struct door {
     struct loop *loop;
     struct listener **listeners; /* one for each address; NULL where another loop has it */
     struct door_listen *listens;
-    struct list sessions; /* all of this loop */
+    struct list sessions; /* all of this loop; the idle ones in the order in which they became so */
     /* admit.c */
     unsigned serving; /* sessions with a fiber */
     uint64_t memory_checked_ns;
@@ -84,6 +84,9 @@ MUST_USE enum shed admit__enter(struct door *door);
 void admit__leave(struct door *door);
 /* Answers 503 without reading, and closes.  Leaves NULL. */
 void admit__shed(struct sess **take_sess, enum shed why);
+
+/* Descriptors are gone: closes those that have been idle for longest. */
+void admit__make_room(struct door *door);
 
 /* Begins a session for *take_fd; on failure the descriptor is closed. */
 void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *peer,

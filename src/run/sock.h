@@ -66,6 +66,11 @@ YIELDS MUST_USE enum rc sock_sendfile(struct sock *sock, int file_fd, uint64_t o
  * start a fiber.  Not while a fiber waits on it. */
 void sock_idle(struct sock *sock, uint64_t deadline_ns, void (*fn)(struct sock *, enum rc));
 void sock_idle_cancel(struct sock *sock);
+/* Whether it waits so, and nothing is known to have come. */
+static inline bool sock_is_idle(const struct sock *sock)
+{
+    return sock->on_idle != NULL && !sock->readable;
+}
 
 /* Half-close of our direction. */
 void sock_shut_write(struct sock *sock);

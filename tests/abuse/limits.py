@@ -221,29 +221,58 @@ def slow_readers(daemon, _):
 
 # ---- descriptors ----
 
-@case("-p", "fd_reserve=60", "-p", "timeout_idle=60", "-p", "loops=1", prefix=("prlimit", "--nofile=256:256"))
+@case("-p", "fd_reserve=60", "-p", "timeout_req=60", "-p", "loops=1", prefix=("prlimit", "--nofile=256:256"))
 def descriptors(daemon, _):
-    """More connections than descriptors: accepting pauses, fetches still get theirs, and it goes on when some are closed."""
-    with Client(daemon.address) as client:
-        expect(bodies.path_of("f", 10), client.get(bodies.path_of("f", 10)))
-        socks = [raw(daemon.address) for _ in range(300)]
-        counted(daemon, "MAIN.sess_fail_emfile")
-        counted(daemon, "OBJM.limit.accept")
-        logged(daemon, "Error", "accepting pauses: no descriptors left")
-        # A miss needs a connection to the backend, and a body of its own file: from the reserve.
-        for i in range(20):
-            path = bodies.path_of(f"f{i}", 300000)
-            expect(path, client.get(path))
-        # Not a spin: a pause is counted once for each time it begins.
-        assert daemon.counter("OBJM.limit.accept") < 50
-        waiting = raw(daemon.address)
-        waiting.sendall(request(bodies.path_of("f", 10)))
-        assert not select.select([waiting], [], [], 0.3)[0], "it was accepted while nothing is free"
+    """More connections at work than descriptors: accepting pauses, fetches still get theirs, and it goes on when some are closed."""
+    early = []
+    for i in range(20):
+        early.append((bodies.path_of(f"f{i}", 300000), raw(daemon.address)))
+        early[-1][1].sendall(request(early[-1][0])[:-2])
+    # At work, as far as anybody can tell.
+    socks = [raw(daemon.address) for _ in range(300)]
+    for sock in socks:
+        sock.sendall(b"GET / HTTP/1.1\r\n")
+    counted(daemon, "MAIN.sess_fail_emfile")
+    counted(daemon, "OBJM.limit.accept")
+    logged(daemon, "Error", "accepting pauses: no descriptors left")
+    # A miss needs a connection to the backend, and a body of its own file: from the reserve.
+    for path, sock in early:
+        sock.sendall(b"\r\n")
+        with Client(daemon.address) as client:
+            client.sock.close()
+            client.sock = sock
+            expect(path, client.response())
+    # Not a spin: a pause is counted once for each time it begins.
+    assert daemon.counter("OBJM.limit.accept") < 50
+    waiting = raw(daemon.address)
+    path = bodies.path_of("f", 10)
+    waiting.sendall(request(path))
+    for sock in socks:
+        sock.close()
+    assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
+    waiting.close()
+    logged(daemon, "Error", "accepting goes on")
+
+
+@case("-p", "fd_reserve=60", "-p", "timeout_idle=600", "-p", "loops=1", prefix=("prlimit", "--nofile=256:256"))
+def idle_give_way(daemon, _):
+    """Idle connections hold all descriptors: those that were idle for longest are closed, and newcomers are served."""
+    path = bodies.path_of("i", 10)
+    with Client(daemon.address) as newest:
+        socks = [raw(daemon.address) for _ in range(150)]
+        expect(path, newest.get(path))
+        socks += [raw(daemon.address) for _ in range(150)]
+        for _ in range(20):
+            expect(path, get(daemon.address, path, timeout=20))
+        closed = counted(daemon, "OBJM.limit.idle", 100)
+        logged(daemon, "SessClose", "OVERLOAD", 100)
+        assert closed < 290, f"{closed} were closed"
+        # In the order in which they became idle: the client that was served between the two crowds outlived the first.
+        gone = [bool(select.select([s], [], [], 0)[0]) for s in socks]
+        assert all(gone[:100]) and not all(gone), gone
+        expect(path, newest.get(path))
         for sock in socks:
             sock.close()
-        assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
-        waiting.close()
-    logged(daemon, "Error", "accepting goes on")
 
 
 @case()
