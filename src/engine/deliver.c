@@ -251,6 +251,9 @@ enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch 
     ask_policy(wrk, req, resp);
     apply_conditions(wrk, req, resp);
     bool has_body = f->body.framing != H1_BODY_NONE;
+    if (!has_body) {
+        fetch__let_go(f);
+    }
     struct part part = {.off = 0, .len = 0};
     if (!has_body && (f->bereq->method_id == HTTP_M_HEAD || resp->status == 304)) {
         /* An answer without a body because nobody asked for one may say how long it would be. */

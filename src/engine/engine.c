@@ -75,9 +75,6 @@ void engine_loop_stop(struct engine *engine, struct loop *loop)
 {
     struct wrk *wrk = loop_slot(loop, engine->slot);
     CHECK(wrk != NULL);
-    if (engine->conf.backend != NULL) {
-        backend_drop_idle(engine->conf.backend);
-    }
     tick_end(loop, wrk);
     loop_slot_set(loop, engine->slot, NULL);
     free(wrk->log_mem);

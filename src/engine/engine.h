@@ -26,7 +26,6 @@ struct engine_conf {
     struct vsl *log;
     struct vsc_main *main;
     struct vsc_objm *objm;
-    struct vsc_vbe *vbe;
     const char *identity; /* what Via says */
     const char *vcl_name;
 };

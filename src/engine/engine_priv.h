@@ -113,6 +113,8 @@ struct fetch {
     uint64_t t_first_ns;
     uint64_t t_prev_ns;
     struct request_bytes bytes;
+    struct request_bytes counted; /* of them, as the backend's */
+    bool was_answered;            /* by a connection that has been given back since */
     uint32_t parent_vxid;
 };
 #define FETCH_MAGIC 0x2f5a9ec1u
@@ -131,6 +133,8 @@ YIELDS MUST_USE enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, si
 bool fetch__body_is_read(const struct fetch *f);
 /* Nobody wants the rest of the body: if all of it is here already the connection can be kept. */
 void fetch__skip_received(struct fetch *f);
+/* Gives the connection back, if there still is one. */
+void fetch__let_go(struct fetch *f);
 /* Of the answer's body; UINT64_MAX when it is not known. */
 uint64_t fetch__length(const struct fetch *f);
 void fetch__log_body(struct fetch *f);

@@ -66,6 +66,15 @@ static bool sends_body(const struct fetch *f)
     return f->kind == FETCH_PASS && f->req->has_body && f->req->http->method_id != HTTP_M_GET;
 }
 
+/* Who names no host asks the backend for what it calls itself. */
+static enum rc set_default_host(struct fetch *f)
+{
+    const struct backend *backend = f->engine->conf.backend;
+    struct str host = backend == NULL ? STR_NONE : str_of(backend_host_header(backend));
+    host = arena_dup(&f->arena, host.ptr == NULL ? f->req->server_addr : host);
+    return host.ptr == NULL ? RC_LIMIT : http_set(f->bereq, HDR_HOST, host);
+}
+
 static enum rc make_bereq(struct fetch *f)
 {
     const struct request *req = f->req;
@@ -88,7 +97,7 @@ static enum rc make_bereq(struct fetch *f)
         http_unset(f->bereq, HDR_ACCEPT_ENCODING);
     }
     if (rc == RC_OK && !http_has(f->bereq, HDR_HOST)) {
-        rc = http_set(f->bereq, HDR_HOST, req->server_addr);
+        rc = set_default_host(f);
     }
     f->asked_range = http_get(f->bereq, HDR_RANGE);
     char xid[12];
@@ -200,7 +209,8 @@ static YIELDS enum rc read_one_head(struct fetch *f)
     limits.head_bytes = (uint32_t)f->cap;
     limits.start_bytes = (uint32_t)param(p, http_resp_hdr_len);
     limits.hdr_bytes = (uint32_t)param(p, http_resp_hdr_len);
-    uint64_t deadline_ns = clock_after(clock_mono_ns(), param(p, first_byte_timeout));
+    const struct backend *backend = bconn_backend(f->conn);
+    uint64_t deadline_ns = clock_after(clock_mono_ns(), backend_first_byte_timeout_ns(backend));
     size_t seen = 0;
     for (;;) {
         struct h1_head head;
@@ -225,7 +235,7 @@ static YIELDS enum rc read_one_head(struct fetch *f)
         seen = f->fill - f->at;
         size_t got = 0;
         struct sock_limit lim = {deadline_ns,
-                                 f->got_bytes ? param(p, between_bytes_timeout) : NEVER};
+                                 f->got_bytes ? backend_between_bytes_timeout_ns(backend) : NEVER};
         rc = sock_read(bconn_sock(f->conn), f->buf + f->fill, f->cap - f->fill, lim, &got);
         if (rc != RC_OK) {
             return rc;
@@ -260,7 +270,7 @@ static void log_open(struct fetch *f)
 {
     struct str ends = bconn_ends(f->conn);
     vslb_printf(&f->log, SLT_BackendOpen, "%d %s %.*s %s", bconn_sock(f->conn)->fd,
-                backend_name(f->engine->conf.backend), STR_ARG(ends),
+                backend_name(bconn_backend(f->conn)), STR_ARG(ends),
                 bconn_is_reused(f->conn) ? "reuse" : "connect");
 }
 
@@ -272,17 +282,17 @@ static YIELDS enum rc connect_backend(struct fetch *f, bool fresh)
         vslb_str(&f->log, SLT_FetchError, STR("No backend"));
         return RC_NOT_FOUND;
     }
-    enum rc rc = backend_get(backend, fresh, &f->conn);
+    const struct backend_ask ask = {.fresh = fresh};
+    enum rc rc = backend_get(backend, &ask, &f->conn);
     if (rc != RC_OK) {
-        vslb_printf(&f->log, SLT_FetchError, "backend %s: fail (%s)", backend_name(backend),
-                    rc_text(rc));
-        if (rc == RC_LIMIT) {
-            wrk->main.backend_busy++;
-        } else {
-            wrk->main.backend_fail++;
-        }
+        vslb_printf(&f->log, SLT_FetchError, "backend %s: %s", backend_name(backend),
+                    backend_failure(rc));
+        wrk->main.backend_busy += rc == RC_LIMIT;
+        wrk->main.backend_unhealthy += rc == RC_SICK;
+        wrk->main.backend_fail += rc != RC_LIMIT && rc != RC_SICK;
         return rc;
     }
+    f->bytes.req_head += bconn_preface_bytes(f->conn);
     wrk->main.backend_req++;
     if (bconn_is_reused(f->conn)) {
         wrk->main.backend_reuse++;
@@ -294,11 +304,26 @@ static YIELDS enum rc connect_backend(struct fetch *f, bool fresh)
     return RC_OK;
 }
 
+/* What moved since the last connection was given back. */
+static void count_bytes(struct fetch *f)
+{
+    struct vsc_vbe *vbe = backend_counters(bconn_backend(f->conn));
+    struct request_bytes *now = &f->bytes;
+    struct request_bytes *then = &f->counted;
+    now->resp_body = f->body_got;
+    vsc_add(&vbe->bereq_hdrbytes, now->req_head - then->req_head);
+    vsc_add(&vbe->bereq_bodybytes, now->req_body - then->req_body);
+    vsc_add(&vbe->beresp_hdrbytes, now->resp_head - then->resp_head);
+    vsc_add(&vbe->beresp_bodybytes, now->resp_body - then->resp_body);
+    *then = *now;
+}
+
 static void drop_connection(struct fetch *f, bool reusable)
 {
     struct wrk *wrk = engine__wrk(f->engine);
+    count_bytes(f);
     vslb_printf(&f->log, SLT_BackendClose, "%d %s %s", bconn_sock(f->conn)->fd,
-                backend_name(f->engine->conf.backend), reusable ? "recycle" : "close");
+                backend_name(bconn_backend(f->conn)), reusable ? "recycle" : "close");
     if (reusable) {
         wrk->main.backend_recycle++;
     }
@@ -514,6 +539,21 @@ enum rc fetch__head(struct fetch *f)
     return rc;
 }
 
+/* Before the client can have seen the end of the answer: what it asks for next may need this
+ * connection. */
+void fetch__let_go(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    if (f->conn == NULL) {
+        return;
+    }
+    f->was_answered = true;
+    /* Bytes behind the body answer nothing that we asked. */
+    bool reusable =
+        f->keeps_conn && fetch__body_is_read(f) && f->at == f->fill && bconn_may_be_kept(f->conn);
+    drop_connection(f, reusable);
+}
+
 void fetch__free(struct fetch **fetch)
 {
     struct fetch *f = *fetch;
@@ -521,10 +561,8 @@ void fetch__free(struct fetch **fetch)
     CHECK_OBJ(f, FETCH_MAGIC);
     CHECK(f->busy == NULL);
     struct engine *engine = f->engine;
-    if (f->conn != NULL) {
-        /* Bytes behind the body answer nothing that we asked. */
-        bool reusable = f->keeps_conn && fetch__body_is_read(f) && f->at == f->fill;
-        drop_connection(f, reusable);
+    fetch__let_go(f);
+    if (f->was_answered) {
         stamp(f, STR("BerespBody"));
         vslb_printf(&f->log, SLT_Length, "%llu", (unsigned long long)f->body_got);
     }
@@ -534,11 +572,6 @@ void fetch__free(struct fetch **fetch)
                 b->req_body, b->req_head + b->req_body, b->resp_head, f->body_got,
                 b->resp_head + f->body_got);
     vslb_str(&f->log, SLT_End, STR(""));
-    struct vsc_vbe *vbe = engine->conf.vbe;
-    vsc_add(&vbe->bereq_hdrbytes, b->req_head);
-    vsc_add(&vbe->bereq_bodybytes, b->req_body);
-    vsc_add(&vbe->beresp_hdrbytes, b->resp_head);
-    vsc_add(&vbe->beresp_bodybytes, f->body_got);
     f->magic = 0;
     pool_put(engine->fetch_pool, f);
 }

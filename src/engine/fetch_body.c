@@ -14,7 +14,7 @@
 
 static YIELDS enum rc read_more(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
-    uint64_t idle_ns = param(f->engine->conf.params, between_bytes_timeout);
+    uint64_t idle_ns = backend_between_bytes_timeout_ns(bconn_backend(f->conn));
     struct sock_limit lim = {NEVER, idle_ns};
     enum rc rc = sock_read(bconn_sock(f->conn), dst, bytes, lim, got);
     if (rc == RC_TIMEOUT) {
@@ -66,10 +66,14 @@ enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
         if (rc == RC_AGAIN) {
             rc = read_some(f, dst, bytes, got);
         } else if (rc == RC_EOF) {
+            fetch__let_go(f);
             return rc;
         }
         if (rc == RC_OK) {
             f->body_got += *got;
+            if (fetch__body_is_read(f)) {
+                fetch__let_go(f);
+            }
             return RC_OK;
         }
         if (rc != RC_AGAIN) {
@@ -282,6 +286,7 @@ void fetch__store(struct fetch *f)
         fail_busy(f);
         return;
     }
+    fetch__let_go(f);
     rc = obj_finish(f->busy);
     if (rc != RC_OK) {
         vslb_printf(&f->log, SLT_Error, "Could not keep the object: %s", rc_text(rc));

@@ -36,10 +36,6 @@ static unsigned loops_of(const struct mgt *mgt)
 {
     uint64_t loops = param(mgt->params.shared, loops);
     cpu_set_t cpus;
-    if (loops == 0 && param_bit(mgt->params.shared, PARAM_BITS_debug, PARAM_DEBUG_vtc_mode)) {
-        /* Its servers take one connection at a time, so all fetches have to share what is kept. */
-        loops = 1;
-    }
     if (loops == 0 && sched_getaffinity(0, sizeof cpus, &cpus) == 0) {
         loops = (uint64_t)CPU_COUNT(&cpus);
     }

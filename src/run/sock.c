@@ -60,20 +60,26 @@ enum rc sock__want_room(struct sock *sock)
                          WATCH_SOCK);
 }
 
-void sock_close(struct sock *sock)
+int sock_detach(struct sock *sock)
 {
-    CHECK(sock != NULL);
-    if (sock->fd < 0) {
-        return;
-    }
+    CHECK(sock->fd >= 0);
     CHECK(sock->loop == loop_self());
     CHECK(sock->reader == NULL);
     CHECK(sock->writer == NULL);
     sock_idle_cancel(sock);
     timer_disarm(sock->loop, &sock->idle_timer);
     loop__unwatch(sock->loop, sock->fd, sock, WATCH_SOCK);
-    (void)close(sock->fd);
+    int fd = sock->fd;
     sock->fd = -1;
+    return fd;
+}
+
+void sock_close(struct sock *sock)
+{
+    CHECK(sock != NULL);
+    if (sock->fd >= 0) {
+        (void)close(sock_detach(sock));
+    }
 }
 
 void sock_abort(struct sock *sock)

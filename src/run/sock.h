@@ -39,6 +39,9 @@ struct sock_limit {
 MUST_USE enum rc sock_open(struct sock *sock, int *take_fd);
 /* Unregisters and closes; harmless when it is closed already.  No fiber may wait on it. */
 void sock_close(struct sock *sock);
+/* Unregisters without closing, and gives the descriptor back: for another loop's sock_open.  No
+ * fiber may wait on it. */
+int sock_detach(struct sock *sock);
 /* Closes so that the peer gets a reset (RST) instead of an orderly end: for truncated responses. */
 void sock_abort(struct sock *sock);
 

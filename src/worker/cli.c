@@ -5,7 +5,6 @@
 #include <semaphore.h>
 #include <stdio.h>
 
-#include "http/http_date.h"
 #include "worker/worker_priv.h"
 
 static void cmd_ping(struct cli *cli, void *ctx)
@@ -68,43 +67,6 @@ static void cmd_panic(struct cli *cli, void *ctx)
     (void)ctx;
     bool was_asked_to_panic = true;
     CHECK(!was_asked_to_panic);
-}
-
-static void list_backend_json(struct cli *cli, const struct worker *w)
-{
-    cli_json_open(cli);
-    cli_printf(cli, "{");
-    if (w->backend != NULL) {
-        cli_printf(cli,
-                   "\n    \"%s.%s\": {\n      \"type\": \"backend\",\n"
-                   "      \"admin_health\": \"probe\",\n"
-                   "      \"probe_message\": [0, 0, \"healthy\"],\n"
-                   "      \"last_change\": %.3f\n    }\n  ",
-                   w->conf->vcl_name, backend_name(w->backend),
-                   (double)backend_health_since_ns(w->backend) / 1e9);
-    }
-    cli_printf(cli, "}");
-    cli_json_close(cli);
-}
-
-static void cmd_backend_list(struct cli *cli, void *ctx)
-{
-    const struct worker *w = ctx;
-    if (cli->json) {
-        list_backend_json(cli, w);
-        return;
-    }
-    cli_printf(cli, "%-14s %-10s %-8s %-10s %s\n", "Backend name", "Admin", "Probe", "Health",
-               "Last change");
-    if (w->backend == NULL) {
-        return;
-    }
-    char name[320];
-    (void)snprintf(name, sizeof name, "%s.%s", w->conf->vcl_name, backend_name(w->backend));
-    char date[HTTP_DATE_BYTES];
-    http_date_format(backend_health_since_ns(w->backend) / NS_PER_S, date);
-    cli_printf(cli, "%-14s %-10s %-8s %-10s %.*s\n", name, "healthy", "0/0", "healthy",
-               HTTP_DATE_BYTES, date);
 }
 
 static void cmd_storage_list(struct cli *cli, void *ctx)
@@ -170,8 +132,11 @@ static void cmd_purge(struct cli *cli, void *ctx)
 const struct cli_cmd worker_commands[] = {
     {"ping", 0, 1, cmd_ping, 0, "ping [<timestamp>]", "Keep the connection alive."},
     {"start", 0, 0, cmd_start, CLI_HIDDEN, "start", "Begin to accept."},
-    {"backend.list", 0, 2, cmd_backend_list, CLI_HAS_JSON,
+    {"backend.list", 0, 3, worker__backend_list, CLI_HAS_JSON,
      "backend.list [-j] [-p] [<backend_pattern>]", "List backends."},
+    {"backend.set_health", 2, 2, worker__backend_set_health, 0,
+     "backend.set_health <backend_pattern> [auto|healthy|sick]",
+     "Set health status of backend(s) matching <backend_pattern>."},
     {"storage.list", 0, 0, cmd_storage_list, CLI_HAS_JSON, "storage.list [-j]",
      "List storage devices."},
     {"purge", 2, 2, cmd_purge, 0, "purge <host> <url>",

@@ -48,11 +48,6 @@ static enum rc open_shm(struct worker *w)
     if (rc == RC_OK) {
         rc = vsc_new(w->vsm, &vsc_class_objm, "OBJM", &w->objm_seg);
     }
-    if (rc == RC_OK) {
-        char ident[64];
-        (void)snprintf(ident, sizeof ident, "VBE.%s.default", w->conf->vcl_name);
-        rc = vsc_new(w->vsm, &vsc_class_vbe, ident, &w->vbe_seg);
-    }
     return rc == RC_OK ? open_store_counters(w) : rc;
 }
 
@@ -85,6 +80,7 @@ static void loop_stopped(struct loop *loop, void *arg)
     struct worker *w = arg;
     front_loop_stop(w->front, loop);
     engine_loop_stop(w->engine, loop);
+    backends_loop_stop(w->backends, loop);
     if (loop_index(loop) == 0) {
         worker__stats_stop(w, loop);
     }
@@ -157,6 +153,15 @@ static enum rc open_cache(struct worker *w)
 
 static enum rc open_backend(struct worker *w)
 {
+    const struct backends_conf conf = {
+        .run = w->run,
+        .params = w->conf->params,
+        .shm = w->vsm,
+        .log = w->log,
+        .main = vsc_of(w->main_seg),
+        .objm = vsc_of(w->objm_seg),
+    };
+    w->backends = backends_new(&conf);
     const struct backend_conf *b = w->conf->backend;
     if (b->is_none) {
         return RC_OK;
@@ -164,13 +169,15 @@ static enum rc open_backend(struct worker *w)
     const struct backend_spec spec = {
         .vcl = w->conf->vcl_name,
         .name = "default",
+        .path = b->is_unix ? b->host : NULL,
         .host = b->host,
-        .port = b->is_unix ? NULL : b->port,
-        .run = w->run,
-        .params = w->conf->params,
-        .counters = vsc_of(w->vbe_seg),
+        .port = b->port,
     };
-    return backend_new(&spec, &w->backend);
+    enum rc rc = backend_new(w->backends, &spec, &w->backend);
+    if (rc == RC_OK) {
+        backend_warm(w->backend);
+    }
+    return rc;
 }
 
 static void open_engine(struct worker *w)
@@ -185,7 +192,6 @@ static void open_engine(struct worker *w)
         .log = w->log,
         .main = vsc_of(w->main_seg),
         .objm = vsc_of(w->objm_seg),
-        .vbe = vsc_of(w->vbe_seg),
         .identity = w->conf->identity,
         .vcl_name = w->conf->vcl_name,
     };
@@ -273,7 +279,8 @@ static void close_all(struct worker *w)
     }
     front_free(&w->front);
     engine_free(&w->engine);
-    backend_free(&w->backend);
+    backend_release(&w->backend);
+    backends_free(&w->backends);
     /* Objects stay in the vault, for the next worker. */
     cache_free(&w->cache);
     for (unsigned i = 0; w->stores != NULL && w->stores[i] != NULL; i++) {

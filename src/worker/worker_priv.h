@@ -15,7 +15,6 @@ struct worker {
     struct vsm_set *vsm;
     struct vsm_seg *main_seg;
     struct vsm_seg *objm_seg;
-    struct vsm_seg *vbe_seg;
     struct vsm_seg **store_segs; /* one for each store */
     struct vsl *log;
     struct run *run;
@@ -24,7 +23,8 @@ struct worker {
     struct stevedore **stores;        /* as in conf, then NULL */
     struct stevedore **object_stores; /* without Transient, then NULL */
     struct stevedore *transient;
-    struct backend *backend;
+    struct backends *backends;
+    struct backend *backend; /* of -b; NULL for none */
     struct engine *engine;
     struct front_listen *listens;
     struct front *front;
@@ -41,6 +41,10 @@ void worker__log_cli(void *ctx, const char *direction, struct str text);
 
 /* Brings the loops up; RC_OK, or why not. */
 MUST_USE enum rc worker__start(struct worker *w);
+
+/* ---- commands about backends (cli_backend.c) ---- */
+void worker__backend_list(struct cli *cli, void *ctx);
+void worker__backend_set_health(struct cli *cli, void *ctx);
 
 /* ---- gauges (stats.c) ---- */
 void worker__stats_start(struct worker *w, struct loop *loop);
