@@ -272,6 +272,18 @@ static YIELDS enum rc lookup(struct engine *engine, struct request *req,
     return RC_INVALID;
 }
 
+/* What the key is made of is logged on demand only: Hash is masked by default. */
+static void log_hash(struct request *req)
+{
+    vslb_str(&req->log, SLT_VCL_call, STR("HASH"));
+    if (UNLIKELY(vslb_wants(&req->log, SLT_Hash))) {
+        struct str host = http_get(req->http, HDR_HOST);
+        vslb_str(&req->log, SLT_Hash, req->http->url);
+        vslb_str(&req->log, SLT_Hash, host.ptr == NULL ? req->server_addr : host);
+    }
+    vslb_str(&req->log, SLT_VCL_return, STR("lookup"));
+}
+
 static YIELDS enum rc answer(struct engine *engine, struct request *req)
 {
     if (add_forwarded_for(req) != RC_OK) {
@@ -283,7 +295,7 @@ static YIELDS enum rc answer(struct engine *engine, struct request *req)
     if (verdict.action == POLICY_SYNTH) {
         return synth__deliver(engine, req, verdict.status, verdict.reason, req->vxid);
     }
-    log__vcl(&req->log, STR("HASH"), STR("lookup"));
+    log_hash(req);
     if (verdict.action == POLICY_PASS) {
         return pass(engine, req);
     }
