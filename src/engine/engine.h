@@ -57,6 +57,11 @@ void engine_digest(struct str host, struct str url, struct digest *digest);
 
 struct request;
 
+/* Bytes of a pipe: from the client, and to it. */
+struct request_piped {
+    uint64_t in, out;
+};
+
 /* How the engine reaches a client.  Each call Yields and returns RC_OK, or why the client is gone
  * (as sock_writev); after a failure only `ended` follows. */
 struct transport {
@@ -72,6 +77,11 @@ struct transport {
     enum rc (*file)(struct request *req, int fd, uint64_t off, uint64_t bytes);
     /* After the last byte. */
     enum rc (*end)(struct request *req);
+    /* Instead of a response: bytes go both ways between the client and the peer until both have
+     * ended, or nothing has moved for idle_ns.  The connection is used up.  NULL: this transport
+     * has no stream of its own.  RC_LIMIT: no memory, no fiber. */
+    enum rc (*pipe)(struct request *req, struct sock *peer, uint64_t idle_ns,
+                    struct request_piped *piped);
     /* Whether `file` can be used, and from which body size on it pays. */
     bool (*takes_files)(const struct request *req, uint64_t *min_bytes);
 };
@@ -88,10 +98,12 @@ struct request {
     struct arena *arena;
     bool has_body;
     bool is_body_length_known;
-    bool sends_body;    /* set by the engine: false for HEAD, 204 and 304 */
-    bool body_is_ready; /* set by the engine: the body follows its head without waiting */
-    bool close;         /* the connection ends after the response; either side may set it */
-    uint64_t name;      /* set by the engine: a hash of host and URL as they came, for speed only */
+    bool sends_body;       /* set by the engine: false for HEAD, 204 and 304 */
+    bool body_is_ready;    /* set by the engine: the body follows its head without waiting */
+    bool expects_continue; /* the client waits to be told that its body is wanted */
+    bool was_piped;        /* set by the engine: there was no response, the connection is used up */
+    bool close;            /* the connection ends after the response; either side may set it */
+    uint64_t name; /* set by the engine: a hash of host and URL as they came, for speed only */
     uint32_t vxid;
     uint32_t session_vxid;
     uint64_t t_first_ns; /* real time of the first byte */

@@ -48,6 +48,7 @@ struct engine {
     struct pool *fetch_pool; /* one block a fetch: its struct and its arena */
     char *via_text;
     struct str via;
+    _Atomic unsigned pipes; /* that run */
     _Atomic uint32_t vxid_next;
     _Atomic uint32_t vxid_chunk;
     _Atomic uint32_t vxid_epoch; /* loops drop their blocks when it moves */
@@ -78,7 +79,7 @@ void log__status(struct vslb *log, struct http *resp, unsigned status);
 
 /* ---- fetching (fetch.c, fetch_body.c) ---- */
 
-enum fetch_kind { FETCH_MISS, FETCH_PASS, FETCH_BACKGROUND };
+enum fetch_kind { FETCH_MISS, FETCH_PASS, FETCH_BACKGROUND, FETCH_PIPE };
 
 struct fetch {
     uint32_t magic;
@@ -133,6 +134,9 @@ YIELDS MUST_USE enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, si
 bool fetch__body_is_read(const struct fetch *f);
 /* Nobody wants the rest of the body: if all of it is here already the connection can be kept. */
 void fetch__skip_received(struct fetch *f);
+/* Takes a connection and logs it; or logs why there is none.  As backend_get, RC_NOT_FOUND when
+ * there is no backend.  Yields. */
+YIELDS MUST_USE enum rc fetch__connect(struct fetch *f, bool fresh);
 /* Gives the connection back, if there still is one. */
 void fetch__let_go(struct fetch *f);
 /* Of the answer's body; UINT64_MAX when it is not known. */

@@ -57,6 +57,7 @@ static struct str kind_name(enum fetch_kind kind)
         [FETCH_MISS] = STR_INIT("fetch"),
         [FETCH_PASS] = STR_INIT("pass"),
         [FETCH_BACKGROUND] = STR_INIT("bgfetch"),
+        [FETCH_PIPE] = STR_INIT("pipe"),
     };
     return names[kind];
 }
@@ -274,7 +275,7 @@ static void log_open(struct fetch *f)
                 bconn_is_reused(f->conn) ? "reuse" : "connect");
 }
 
-static YIELDS enum rc connect_backend(struct fetch *f, bool fresh)
+enum rc fetch__connect(struct fetch *f, bool fresh)
 {
     struct wrk *wrk = engine__wrk(f->engine);
     struct backend *backend = f->engine->conf.backend;
@@ -512,7 +513,7 @@ enum rc fetch__head(struct fetch *f)
     CHECK_OBJ(f, FETCH_MAGIC);
     enum rc rc = RC_OK;
     for (unsigned attempt = 0; rc == RC_OK; attempt++) {
-        rc = connect_backend(f, attempt > 0);
+        rc = fetch__connect(f, attempt > 0);
         if (rc != RC_OK) {
             break;
         }
@@ -562,7 +563,7 @@ void fetch__free(struct fetch **fetch)
     CHECK(f->busy == NULL);
     struct engine *engine = f->engine;
     fetch__let_go(f);
-    if (f->was_answered) {
+    if (f->was_answered && f->kind != FETCH_PIPE) {
         stamp(f, STR("BerespBody"));
         vslb_printf(&f->log, SLT_Length, "%llu", (unsigned long long)f->body_got);
     }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* The built-in policy, with the meaning of Varnish 7.1's built-in VCL.
- *
- * One method more is refused than there: what that VCL would pipe is answered 501, since there are
- * no pipes yet. */
+/* The built-in policy, with the meaning of Varnish 7.1's built-in VCL. */
 #include "engine/policy.h"
 
 #include "http/http_cache.h"
@@ -18,6 +15,7 @@ static struct policy_verdict recv_returns(struct request *req, enum policy_actio
     static const struct str names[] = {
         [POLICY_LOOKUP] = STR_INIT("hash"),
         [POLICY_PASS] = STR_INIT("pass"),
+        [POLICY_PIPE] = STR_INIT("pipe"),
         [POLICY_SYNTH] = STR_INIT("synth"),
     };
     log__vcl(&req->log, STR("RECV"), names[action]);
@@ -66,7 +64,8 @@ static struct policy_verdict builtin_recv(struct request *req)
     case HTTP_M_PATCH:
         return recv_returns(req, POLICY_PASS, 0);
     default:
-        return recv_returns(req, POLICY_SYNTH, str_eq(h->method, STR("PRI")) ? 405 : 501);
+        return str_eq(h->method, STR("PRI")) ? recv_returns(req, POLICY_SYNTH, 405)
+                                             : recv_returns(req, POLICY_PIPE, 0);
     }
     if (http_has(h, HDR_AUTHORIZATION) || http_has(h, HDR_COOKIE)) {
         return recv_returns(req, POLICY_PASS, 0);
@@ -94,6 +93,11 @@ static void builtin_miss(struct request *req)
 static void builtin_pass(struct request *req)
 {
     log__vcl(&req->log, STR("PASS"), STR("fetch"));
+}
+
+static void builtin_pipe(struct request *req)
+{
+    log__vcl(&req->log, STR("PIPE"), STR("pipe"));
 }
 
 static void builtin_deliver(struct request *req, struct http *resp)
@@ -145,6 +149,7 @@ const struct policy policy_builtin = {
     .hit = builtin_hit,
     .miss = builtin_miss,
     .pass = builtin_pass,
+    .pipe = builtin_pipe,
     .deliver = builtin_deliver,
     .backend_fetch = builtin_backend_fetch,
     .backend_response = builtin_backend_response,

@@ -7,7 +7,7 @@
 
 #include "engine/engine_priv.h"
 
-enum policy_action { POLICY_LOOKUP, POLICY_PASS, POLICY_SYNTH };
+enum policy_action { POLICY_LOOKUP, POLICY_PASS, POLICY_PIPE, POLICY_SYNTH };
 
 struct policy_verdict {
     enum policy_action action;
@@ -22,6 +22,7 @@ struct policy {
     void (*hit)(struct request *req);
     void (*miss)(struct request *req);
     void (*pass)(struct request *req);
+    void (*pipe)(struct request *req);
     void (*deliver)(struct request *req, struct http *resp);
     void (*backend_fetch)(struct fetch *f);
     /* Sets times and is_uncacheable. */

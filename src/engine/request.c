@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* A request's way through the engine, top to bottom. */
+#include "engine/pipe.h"
 #include "engine/policy.h"
 
 /* How long a request may wait for another's fetch; the fetch's own time-outs end it sooner. */
@@ -43,6 +44,13 @@ static void put_counts(struct sb *sb, uint64_t head, uint64_t body)
 static void log_end(struct engine *engine, struct request *req)
 {
     const struct request_bytes *b = &req->bytes;
+    struct vsc_main *main = engine_counters(engine);
+    main->client_req++;
+    if (req->was_piped) {
+        /* Its figures are those of the pipe. */
+        vslb_str(&req->log, SLT_End, STR(""));
+        return;
+    }
     log__timestamp(&req->log, STR("Resp"), clock_real_ns(), req->t_first_ns, &req->t_prev_ns);
     struct sb sb;
     if (vslb_claim(&req->log, SLT_ReqAcct, &sb)) {
@@ -52,8 +60,6 @@ static void log_end(struct engine *engine, struct request *req)
         vslb_done(&req->log, SLT_ReqAcct, &sb);
     }
     vslb_str(&req->log, SLT_End, STR(""));
-    struct vsc_main *main = engine_counters(engine);
-    main->client_req++;
     main->s_req_hdrbytes += b->req_head;
     main->s_req_bodybytes += b->req_body;
     main->s_resp_hdrbytes += b->resp_head;
@@ -298,6 +304,9 @@ static YIELDS enum rc answer(struct engine *engine, struct request *req)
     log_hash(req);
     if (verdict.action == POLICY_PASS) {
         return pass(engine, req);
+    }
+    if (verdict.action == POLICY_PIPE) {
+        return pipe__serve(engine, req);
     }
     struct digest digest;
     struct str host = http_get(req->http, HDR_HOST);

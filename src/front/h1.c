@@ -181,7 +181,11 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
     req->t_head_ns = loop_real_ns(h1->sess->door->loop);
     h1->send_limit = send_limit(h1);
     h1__body_begin(h1);
+    req->expects_continue = h1->wants_continue;
     enum rc rc = engine_serve(h1->front->conf.engine, req);
+    if (req->was_piped) {
+        return rc == RC_OK ? SESS_TX_PIPE : SESS_TX_ERROR;
+    }
     if (rc != RC_OK) {
         return failed(h1);
     }

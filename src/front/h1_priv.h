@@ -43,6 +43,11 @@ YIELDS MUST_USE enum rc h1__body(struct request *req, void *buf, size_t bytes, s
  */
 YIELDS MUST_USE enum rc h1__body_drain(struct h1 *h1);
 
+/* ---- pipes (h1_pipe.c) ---- */
+/* As the transport's pipe.  Yields. */
+YIELDS MUST_USE enum rc h1__pipe(struct request *req, struct sock *peer, uint64_t idle_ns,
+                                 struct request_piped *piped);
+
 /* ---- sending (h1_send.c) ---- */
 extern const struct transport h1__transport;
 /* Answers a head that could not be understood, and nothing after it will be.  Yields. */

@@ -162,6 +162,7 @@ const struct transport h1__transport = {
     .data = h1_data,
     .file = h1_file,
     .end = h1_end,
+    .pipe = h1__pipe,
     .takes_files = h1_takes_files,
 };
 

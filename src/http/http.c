@@ -297,10 +297,10 @@ enum rc http_copy(struct http *dst, const struct http *src, enum http_copy how)
 {
     static const uint8_t left_out[] = {
         [HTTP_COPY_ALL] = 0,         [HTTP_COPY_FETCH] = HTTP__F,      [HTTP_COPY_PASS] = HTTP__P,
-        [HTTP_COPY_STORE] = HTTP__I, [HTTP_COPY_STORE_PASS] = HTTP__S,
+        [HTTP_COPY_STORE] = HTTP__I, [HTTP_COPY_STORE_PASS] = HTTP__S, [HTTP_COPY_PIPE] = 0,
     };
     CHECK(dst != src);
-    CHECK(how <= HTTP_COPY_STORE_PASS);
+    CHECK(how <= HTTP_COPY_PIPE);
     struct http_hdr *table = dst->hdr;
     uint16_t cap = dst->cap;
     *dst = *src;

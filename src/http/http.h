@@ -133,10 +133,11 @@ bool http_keep_alive(const struct http *h, unsigned conn_bits);
  */
 enum http_copy {
     HTTP_COPY_ALL,
-    HTTP_COPY_FETCH,     /* client request -> backend request of a cacheable miss */
-    HTTP_COPY_PASS,      /* client request -> backend request of a pass */
-    HTTP_COPY_STORE,     /* backend response -> stored object */
-    HTTP_COPY_STORE_PASS /* backend response -> response that is passed on */
+    HTTP_COPY_FETCH,      /* client request -> backend request of a cacheable miss */
+    HTTP_COPY_PASS,       /* client request -> backend request of a pass */
+    HTTP_COPY_STORE,      /* backend response -> stored object */
+    HTTP_COPY_STORE_PASS, /* backend response -> response that is passed on */
+    HTTP_COPY_PIPE        /* client request -> the head of a pipe: only is_hop is left out */
 };
 
 /* Makes dst (initialised; its table is kept) a copy of src that borrows the same text.

@@ -529,6 +529,62 @@ def unanswered_connect(daemon, _):
             assert counters["VBE.boot.default.conn"] == 0
 
 
+@case()
+def piped(daemon, _):
+    """Pipes: both ends may finish first and still get what the other sends; ends that vanish take nothing with them."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        listener.settimeout(20)
+        with Daemon(daemon.argv[0], "127.0.0.1:%d" % listener.getsockname()[1], ["-p", "pipe_timeout=20"]) as piping:
+            def connect():
+                client = raw(piping.address)
+                client.sendall(request("/p", "CONNECT") + b"early")
+                backend, _ = listener.accept()
+                backend.settimeout(20)
+                head = b""
+                while not head.endswith(b"\r\n\r\nearly"):
+                    head += backend.recv(4096)
+                assert head.startswith(b"CONNECT /p HTTP/1.1\r\n")
+                return client, backend
+
+            much = random.Random(5).randbytes(3000000)
+            for first in (0, 1):
+                ends = connect()
+                done, open_ = ends[first], ends[1 - first]
+                sender = threading.Thread(target=done.sendall, args=(much,))
+                sender.start()
+                got = b""
+                while len(got) < len(much):
+                    got += open_.recv(65536)
+                sender.join()
+                assert got == much
+                done.shutdown(socket.SHUT_WR)
+                assert open_.recv(1) == b"", "the end was not passed on"
+                sender = threading.Thread(target=open_.sendall, args=(much,))
+                sender.start()
+                got = b""
+                while len(got) < len(much):
+                    got += done.recv(65536)
+                sender.join()
+                assert got == much
+                open_.close()
+                assert done.recv(1) == b""
+                done.close()
+            # Both are gone without a word, while bytes are on their way.
+            client, backend = connect()
+            backend.sendall(bytes(200000))
+            for sock in (client, backend):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                sock.close()
+            assert piping.wait_counter("MAIN.n_pipe", lambda n: n == 0) == 0
+            counters = piping.counters()
+            assert counters["MAIN.s_pipe"] == 3
+            assert counters["MAIN.s_pipe_in"] == 2 * len(much) + 15
+            assert counters["VBE.boot.default.conn"] == 0
+            assert counters["MGT.child_died"] == 0
+
+
 @case("-s", "malloc,16m")
 def full_store(daemon, _):
     """More than the store holds, from several clients, with bodies of a sixth of it among them: all fit that are in use at one time."""
