@@ -4,6 +4,9 @@
  * the program. */
 #include "mgt/dump.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
 #include "mgt/priv.h"
 
 /* A line of text.  A leading dot or quote would be a request, a backslash is roff's, and long lists
@@ -94,7 +97,8 @@ static void put_bits(struct cli_text *out, enum param_bits_id id)
 
 static void params_page(struct cli_text *out)
 {
-    struct param_row rows[PARAM_ROWS];
+    /* Too many for a stack. */
+    struct param_row *rows = xcalloc(PARAM_ROWS, sizeof rows[0]);
     param_rows(rows);
     put_head(out, "objmapper-params", "parameters of objmapperd");
     cli_text_printf(out, ".SH DESCRIPTION\n");
@@ -115,6 +119,7 @@ static void params_page(struct cli_text *out)
             }
         }
     }
+    free(rows);
     cli_text_printf(out, ".SH SEE ALSO\n.BR objmapperd (1),\n.BR objmapper-cli (7)\n");
 }
 
