@@ -98,6 +98,10 @@ struct request {
     struct arena *arena;
     bool has_body;
     bool is_body_length_known;
+    uint64_t body_bytes;        /* when it is known */
+    struct req_body *kept_body; /* owned by the engine (req_body.h), as are the next two */
+    bool is_body_sent;          /* some of it, as it came */
+    bool is_body_lost;
     bool sends_body;       /* set by the engine: false for HEAD, 204 and 304 */
     bool body_is_ready;    /* set by the engine: the body follows its head without waiting */
     bool expects_continue; /* the client waits to be told that its body is wanted */

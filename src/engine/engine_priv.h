@@ -93,7 +93,6 @@ struct fetch {
     struct bconn *conn;
     bool is_uncacheable;
     bool is_marker;  /* the busy core becomes a hit-for-miss marker */
-    bool sent_body;  /* request bytes that cannot be sent again */
     bool lost_body;  /* the client's body broke off or made no sense */
     bool got_bytes;  /* of the answer */
     bool keeps_conn; /* both sides said so; the body must have been read too */

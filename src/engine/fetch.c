@@ -7,6 +7,7 @@
  * goes on to that client through this very buffer.  Only when it is to be stored does the body get
  * a fiber of its own: then nobody's slow connection holds it up. */
 #include "engine/policy.h"
+#include "engine/req_body.h"
 
 #include <inttypes.h>
 
@@ -153,19 +154,20 @@ static YIELDS enum rc send_chunk(struct fetch *f, void *bytes, size_t len)
     return sock_writev(bconn_sock(f->conn), iov, n, write_limit(), false, NULL);
 }
 
-/* The client's body goes to the backend as it comes; the receive buffer, still unused, carries it.
- */
+/* The client's body goes to the backend as it comes, unless it is kept; the receive buffer, still
+ * unused, carries it. */
 static YIELDS enum rc send_body(struct fetch *f)
 {
-    f->sent_body = true;
+    struct req_body_at at = {0};
     for (;;) {
         size_t got = 0;
-        enum rc rc = f->req->transport->body(f->req, f->buf, f->cap, &got);
+        char *ptr = NULL;
+        enum rc rc = req_body_next(f->req, &at, f->buf, f->cap, &ptr, &got);
         if (rc == RC_EOF) {
             break;
         }
         if (rc == RC_OK) {
-            rc = send_chunk(f, f->buf, got);
+            rc = send_chunk(f, ptr, got);
         } else {
             f->lost_body = true;
             vslb_str(&f->log, SLT_FetchError, STR("req.body read error"));
@@ -181,8 +183,19 @@ static YIELDS enum rc send_body(struct fetch *f)
     return RC_OK;
 }
 
+/* Once some of a body that is not kept has gone out, a connection that turns out to be dead is the
+ * end of the request; so it is asked once more, before. */
+static bool is_dead_for_body(struct fetch *f)
+{
+    return sends_body(f) && !req_body_is_kept(f->req) && bconn_is_reused(f->conn) &&
+           !sock_is_quiet(bconn_sock(f->conn));
+}
+
 static YIELDS enum rc send_request(struct fetch *f)
 {
+    if (is_dead_for_body(f)) {
+        return RC_RESET;
+    }
     size_t mark = arena_mark(&f->arena);
     struct sb sb = arena_builder(&f->arena);
     h1_build_request(&sb, f->bereq);
@@ -508,6 +521,11 @@ enum rc fetch__prepare(struct fetch *f)
     return rc;
 }
 
+static bool may_send_again(const struct fetch *f)
+{
+    return !sends_body(f) || req_body_can_be_sent(f->req);
+}
+
 enum rc fetch__head(struct fetch *f)
 {
     CHECK_OBJ(f, FETCH_MAGIC);
@@ -524,7 +542,7 @@ enum rc fetch__head(struct fetch *f)
         }
         /* A reused connection may have been closed under us; then, and only then, the backend has
          * not seen the request, and asking again is safe. */
-        bool was_closed = bconn_is_reused(f->conn) && !f->got_bytes && !f->sent_body &&
+        bool was_closed = bconn_is_reused(f->conn) && !f->got_bytes && may_send_again(f) &&
                           attempt == 0 && (rc == RC_EOF || rc == RC_RESET);
         drop_connection(f, false);
         if (!was_closed) {

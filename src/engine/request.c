@@ -3,6 +3,7 @@
 /* A request's way through the engine, top to bottom. */
 #include "engine/pipe.h"
 #include "engine/policy.h"
+#include "engine/req_body.h"
 
 /* How long a request may wait for another's fetch; the fetch's own time-outs end it sooner. */
 #define PARKED_MAX_NS (600 * NS_PER_S)
@@ -329,6 +330,7 @@ enum rc engine_serve(struct engine *engine, struct request *req)
     req->name = warm__up(engine__wrk(engine), req->http);
     log_begin(engine, req);
     enum rc rc = answer(engine, req);
+    req_body_free(req);
     log_end(engine, req);
     fiber_describe(STR_NONE);
     return rc;

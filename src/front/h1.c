@@ -175,6 +175,7 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
     req->bytes.req_head = h1->head.consumed;
     req->has_body = h1->head.body.framing != H1_BODY_NONE;
     req->is_body_length_known = h1->head.body.framing == H1_BODY_LENGTH;
+    req->body_bytes = req->is_body_length_known ? h1->head.body.bytes : 0;
     bool client_keeps = http_keep_alive(req->http, h1->head.conn);
     req->close = !client_keeps;
     req->t_first_ns = h1->t_first_ns;

@@ -178,6 +178,13 @@ static bool has_input(struct sock *sock)
     return true;
 }
 
+bool sock_is_quiet(struct sock *sock)
+{
+    CHECK(sock->fd >= 0);
+    CHECK(sock->loop == loop_self());
+    return !has_input(sock);
+}
+
 unsigned sock__run_idle_ready(struct loop *loop)
 {
     struct list batch;

@@ -75,6 +75,10 @@ static inline bool sock_is_idle(const struct sock *sock)
     return sock->on_idle != NULL && !sock->readable;
 }
 
+/* Whether the peer has neither sent anything that was not read nor ended the stream: asks the
+ * kernel, so what has come a moment ago counts. */
+bool sock_is_quiet(struct sock *sock);
+
 /* Half-close of our direction. */
 void sock_shut_write(struct sock *sock);
 
