@@ -689,7 +689,7 @@ def run(name, path):
     except Exception:       # a case may fail in any way; the next one is run all the same
         traceback.print_exc()
         print(f"abuse: {name}: FAILED ({time.monotonic() - began:.1f} s)", flush=True)
-        if daemon:
+        if daemon and daemon.proc.poll() is None:
             print(daemon.cli("panic.show")[1][:3000])
             print(daemon.output())
         return False

@@ -326,7 +326,7 @@ def requests(daemon, origin):
     until("served again", lambda: get(daemon.address, path).status == 200)
 
 
-@case("-p", "max_fibers=64", "-p", "max_requests=1000", "-p", "loops=1")
+@case("-p", "max_fibers=64", "-p", "max_requests=1000", "-p", "loops=1", "-p", "backend_idle_timeout=1")
 def fibers(daemon, origin):
     """No fiber left: the same."""
     path = bodies.path_of("r", 100)
@@ -617,7 +617,7 @@ def run(name, path):
     except Exception:       # a case may fail in any way; the next one is run all the same
         traceback.print_exc()
         print(f"limits: {name}: FAILED ({time.monotonic() - began:.1f} s)", flush=True)
-        if daemon:
+        if daemon and daemon.proc.poll() is None:
             print(daemon.cli("panic.show")[1][:3000])
             print(daemon.output())
         return 1
