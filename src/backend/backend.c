@@ -265,6 +265,12 @@ const char *backend_host_header(const struct backend *backend)
     return backend->host_header;
 }
 
+bool backend_wants_preface(const struct backend *backend)
+{
+    CHECK_OBJ(backend, BACKEND_MAGIC);
+    return backend->proxy_header != 0;
+}
+
 uint64_t backend_first_byte_timeout_ns(const struct backend *backend)
 {
     CHECK_OBJ(backend, BACKEND_MAGIC);

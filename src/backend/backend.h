@@ -95,6 +95,8 @@ void backend_cold(struct backend *backend);
 const char *backend_name(const struct backend *backend);     /* "default" */
 const char *backend_cli_name(const struct backend *backend); /* "boot.default" */
 const char *backend_host_header(const struct backend *backend);
+/* Whether its connections begin with a PROXY preface, for which it wants both addresses. */
+bool backend_wants_preface(const struct backend *backend);
 uint64_t backend_first_byte_timeout_ns(const struct backend *backend);
 uint64_t backend_between_bytes_timeout_ns(const struct backend *backend);
 struct vsc_vbe *backend_counters(const struct backend *backend);

@@ -91,6 +91,8 @@ struct fetch {
     struct http *bereq;
     struct http *beresp;
     struct bconn *conn;
+    struct proxy_addr client; /* for a backend that wants a preface */
+    struct proxy_addr server;
     bool is_uncacheable;
     bool is_marker;  /* the busy core becomes a hit-for-miss marker */
     bool lost_body;  /* the client's body broke off or made no sense */

@@ -17,6 +17,17 @@
 /* How many interim (1xx) answers a backend may send before the real one. */
 #define INTERIM_MAX 8
 
+/* Whom the fetch is for, as a backend behind the PROXY protocol is told.  The ends of a Unix socket
+ * read 0.0.0.0 here as everywhere. */
+static void note_ends(struct fetch *f)
+{
+    const struct request *req = f->req;
+    if (proxy_addr_parse(&f->client, req->client_addr, req->client_port) != RC_OK ||
+        proxy_addr_parse(&f->server, req->server_addr, req->server_port) != RC_OK) {
+        f->client.family = f->server.family = 0;
+    }
+}
+
 struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_kind kind,
                          struct objcore **take_busy)
 {
@@ -47,6 +58,9 @@ struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_
     /* workspace_backend's minimum holds all three. */
     CHECK(f->bereq != NULL && f->beresp != NULL && f->buf != NULL);
     engine_log_open(engine, &f->log, f->vxid | VSL_BACKENDMARKER);
+    if (kind == FETCH_BACKGROUND) {
+        note_ends(f); /* its request will be gone when it connects */
+    }
     return f;
 }
 
@@ -296,7 +310,14 @@ enum rc fetch__connect(struct fetch *f, bool fresh)
         vslb_str(&f->log, SLT_FetchError, STR("No backend"));
         return RC_NOT_FOUND;
     }
-    const struct backend_ask ask = {.fresh = fresh};
+    struct backend_ask ask = {.fresh = fresh};
+    if (backend_wants_preface(backend)) {
+        if (f->req != NULL) {
+            note_ends(f);
+        }
+        ask.client = &f->client;
+        ask.server = &f->server;
+    }
     enum rc rc = backend_get(backend, &ask, &f->conn);
     if (rc != RC_OK) {
         vslb_printf(&f->log, SLT_FetchError, "backend %s: %s", backend_name(backend),

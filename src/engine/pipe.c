@@ -116,7 +116,7 @@ enum rc pipe__serve(struct engine *engine, struct request *req)
     stamp_fetch(f, STR("Start"));
     enum rc rc = make_bereq(f);
     log__head(&f->log, LOG_BEREQ, f->bereq);
-    policy_builtin.pipe(req);
+    policy_builtin.pipe(req, f);
     stamp_request(req, STR("Process"));
     stamp_fetch(f, STR("Process"));
     bool may = enter(engine);

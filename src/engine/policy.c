@@ -95,8 +95,9 @@ static void builtin_pass(struct request *req)
     log__vcl(&req->log, STR("PASS"), STR("fetch"));
 }
 
-static void builtin_pipe(struct request *req)
+static void builtin_pipe(struct request *req, struct fetch *f)
 {
+    (void)f;
     log__vcl(&req->log, STR("PIPE"), STR("pipe"));
 }
 

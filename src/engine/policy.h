@@ -22,7 +22,8 @@ struct policy {
     void (*hit)(struct request *req);
     void (*miss)(struct request *req);
     void (*pass)(struct request *req);
-    void (*pipe)(struct request *req);
+    /* f->bereq is what will be sent. */
+    void (*pipe)(struct request *req, struct fetch *f);
     void (*deliver)(struct request *req, struct http *resp);
     void (*backend_fetch)(struct fetch *f);
     /* Sets times and is_uncacheable. */
