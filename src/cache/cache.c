@@ -35,6 +35,7 @@ enum rc cache_new(const struct cache_conf *conf, struct cache **out)
         table__init(&cache->stripes[i]);
     }
     expiry__init(&cache->expiry);
+    bans__init(&cache->bans, conf->ban_log);
     struct digest nowhere = {{0}};
     head__init(&cache->nowhere, cache, &nowhere);
     cache->nowhere.refs = 1;
@@ -87,12 +88,14 @@ void cache_free(struct cache **out)
     struct cache *cache = *out;
     *out = NULL;
     CHECK_OBJ(cache, CACHE_MAGIC);
+    lurker__fini(cache);
     empty_table(cache);
     CHECK(atomic_load(&cache->heads) == 0);
     CHECK(atomic_load(&cache->cores) == 0);
     CHECK(cache->nowhere.refs == 1);
     tomb__free_all(cache);
     expiry__fini(&cache->expiry);
+    bans__fini(&cache->bans);
     for (unsigned i = 0; i < CACHE_STRIPES; i++) {
         table__fini(&cache->stripes[i]);
         int err = pthread_mutex_destroy(&cache->stripes[i].lock);

@@ -21,6 +21,8 @@
 
 struct cache;
 struct objcore;
+struct ban_log;
+struct http;
 
 struct cache_conf {
     struct run *run;
@@ -34,6 +36,7 @@ struct cache_conf {
     /* Where there are several stores: the one that gives the revisions of all (see
      * stv_revision_seen); borrowed.  NULL: each its own. */
     struct stevedore *revisions;
+    struct ban_log *ban_log; /* where bans outlive the worker; borrowed.  NULL: nowhere */
 };
 /* The caller owns *out.  RC_OK. */
 MUST_USE enum rc cache_new(const struct cache_conf *conf, struct cache **out);
@@ -65,6 +68,10 @@ struct lookup_req {
     struct digest digest;
     obj_match_fn *match; /* NULL: every object matches */
     void *match_arg;
+    const struct http *http; /* for bans that look at requests; NULL: they are not tried */
+    /* Told of objects that were found banned, before they go; NULL: nobody is. */
+    void (*banned)(void *arg, const struct objcore *oc);
+    void *banned_arg;
     bool always_miss;
     bool ignore_busy;
     uint64_t deadline_ns; /* for being parked behind a fetch */

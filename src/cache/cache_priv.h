@@ -22,6 +22,7 @@
  * Locks, in this order, none held while something suspends or waits for a grace period:
  *   stripe   all heads whose digest falls on it: cores, epochs, who is busy, who is parked
  *   boc      who follows a body, and how far they are
+ *   bans     the list of bans, and where objects stand on it (also under a stripe)
  *   expiry   the heap (also under a stripe; not together with a boc's)
  * A thread never holds two stripes, so heads may share one freely; that makes a head 40 bytes
  * smaller, and since making and unmaking a head happen under the same lock, a head cannot die
@@ -35,7 +36,8 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/rng.h"
-#include "cache/cache.h"
+#include "cache/bans.h"
+#include "cache/cache_ban.h"
 #include "run/rcu.h"
 
 #define CACHE_MAGIC 0x6a09e667U
@@ -79,10 +81,11 @@ struct objcore {
     uint8_t place;              /* stripe: enum core_place */
     _Atomic bool is_stored;     /* phase 5 is over */
     _Atomic bool is_refreshing; /* written under the stripe: a fetch will replace it */
-    struct objhead *head;
+    struct ban *_Atomic ban;    /* the newest that it has passed; NULL: nobody can find it */
     _Atomic uint64_t hits;
     struct obj_times times; /* fixed once ready */
 
+    struct objhead *head;
     struct stv_obj *stv;
     struct stevedore *stevedore;
     struct boc *_Atomic boc; /* until stored; for ever if it never is */
@@ -92,7 +95,7 @@ struct objcore {
         struct rcu_head rcu;       /* let go */
     };
 };
-static_assert(sizeof(struct objcore) <= 104, "memory beside body and headers is budgeted");
+static_assert(sizeof(struct objcore) <= 112, "memory beside body and headers is budgeted");
 
 /* The first 64 bytes are what a lookup touches. */
 struct objhead {
@@ -140,6 +143,7 @@ struct cache {
     struct stevedore *const *recovering;
     struct stripe stripes[CACHE_STRIPES];
     struct expiry expiry;
+    struct bans bans;
     struct objhead nowhere; /* of cores that nobody may find */
     _Atomic unsigned resurrections_left;
     _Atomic uint64_t heads, cores, expired, evicted, parked, woken, purged, stale_fetches,
@@ -217,6 +221,11 @@ unsigned core__let_go(struct cache *cache, struct objcore *chain);
 /* Both: takes it out, lets it go.  False if somebody else did.  Without locks. */
 bool core__kill(struct objcore *oc);
 
+static inline struct ban *core__ban(const struct objcore *oc)
+{
+    return atomic_load_explicit(&oc->ban, memory_order_acquire);
+}
+
 /* ---- table.c ---- */
 
 void table__init(struct stripe *stripe);
@@ -229,6 +238,9 @@ void table__add(struct stripe *stripe, struct objhead *head);
 void table__remove(struct stripe *stripe, struct objhead *head);
 /* Where the chain of this digest begins. */
 const void *table__bucket(struct stripe *stripe, const struct digest *digest);
+/* All heads; under the stripe. */
+void table__walk(struct stripe *stripe, void (*fn)(void *arg, const struct objhead *head),
+                 void *arg);
 /* Some head, NULL if there is none. */
 struct objhead *table__any(struct stripe *stripe);
 

@@ -36,6 +36,9 @@ struct objcore *boc__new_busy(struct objhead *head, struct replaced *take_replac
     atomic_store_explicit(&boc->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&boc->state, BOC_FETCHING, memory_order_relaxed);
     struct objcore *oc = core__new(head);
+    if (head != &head->cache->nowhere) {
+        bans__attach(&head->cache->bans, oc);
+    }
     atomic_store_explicit(&oc->boc, boc, memory_order_release);
     return oc;
 }
@@ -195,7 +198,7 @@ bool obj_ready(struct objcore *busy)
     stripe__lock(stripe);
     boc_advance(boc, BOC_READY);
     list_remove(&boc->link);
-    bool is_current = boc->epoch == head->epoch;
+    bool is_current = boc->epoch == head->epoch && !bans__has_missed(&cache->bans, busy);
     if (is_current) {
         left = head__rebuild(head, busy, HEAD_FRONT);
         boc->was_inside = true;
@@ -327,9 +330,11 @@ YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
     struct stevedore *revisions = oc->head->cache->revisions;
     uint64_t revision = stv_revision_next(revisions != NULL ? revisions : oc->stevedore);
     note_revision(oc, revision);
+    const struct ban *ban = core__ban(oc); /* NULL: purged meanwhile, it will not go live */
     struct stv_record record = {
         .digest = oc->head->digest,
         .revision = revision,
+        .ban_seq = ban == NULL ? 0 : ban->seq,
         .t_origin_ns = oc->times.t_origin_ns,
         .ttl_ns = oc->times.ttl_ns,
         .grace_ns = oc->times.grace_ns,

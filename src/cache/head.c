@@ -124,6 +124,9 @@ void core__free(struct objcore *oc)
         CHECK(boc__state(boc) == BOC_FINISHED || boc__state(boc) == BOC_FAILED);
         boc__release(boc);
     }
+    if (core__ban(oc) != NULL) {
+        bans__detach(&head->cache->bans, oc);
+    }
     /* First the place: until then eviction may ask this core whether it lives. */
     if (oc->stv != NULL) {
         stv_deleteobj(&oc->stv);
@@ -291,6 +294,7 @@ unsigned core__let_go(struct cache *cache, struct objcore *chain)
         struct objcore *oc = chain;
         chain = oc->next_left;
         expiry__remove(cache, oc);
+        bans__detach(&cache->bans, oc);
         cache__defer(&oc->rcu, drop_array_ref);
         n++;
     }

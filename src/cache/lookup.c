@@ -50,18 +50,28 @@ static enum lookup_kind judge(const struct lookup_req *req, const struct objcore
     return oc->flags & OBJ_HITMISS ? LOOKUP_HITMISS : LOOKUP_HIT;
 }
 
-/* The newest that is fresh, else the newest in grace.  Not referenced yet. */
+/* The newest that is fresh, else the newest in grace.  Not referenced yet.  Or *banned, referenced:
+ * it has to go before anything can be told. */
 static enum lookup_kind scan(const struct objhead *head, const struct lookup_req *req,
-                             uint64_t now_ns, struct objcore **found)
+                             uint64_t now_ns, struct objcore **found, struct objcore **banned)
 {
+    struct bans *bans = &head->cache->bans;
+    const struct ban *newest = bans__newest(bans);
     const struct core_set cores = head__cores(head);
     enum lookup_kind best = LOOKUP_MISS;
     for (size_t i = 0; i < cores.count; i++) {
-        enum lookup_kind kind = judge(req, core_at(&cores, i), now_ns);
+        struct objcore *oc = core_at(&cores, i);
+        if (UNLIKELY(core__ban(oc) != newest) && matches(req, oc) &&
+            bans__test(bans, oc, req->http)) {
+            core__ref(oc);
+            *banned = oc;
+            return LOOKUP_MISS;
+        }
+        enum lookup_kind kind = judge(req, oc, now_ns);
         if (kind == LOOKUP_MISS || (kind == LOOKUP_STALE && best == LOOKUP_STALE)) {
             continue;
         }
-        *found = core_at(&cores, i);
+        *found = oc;
         best = kind;
         if (kind != LOOKUP_STALE) {
             break;
@@ -102,7 +112,8 @@ static void use(struct lookup *out, enum lookup_kind kind, struct objcore *oc)
 }
 
 /* Whether a lookup without locks was enough. */
-static bool look_fast(struct cache *cache, const struct lookup_req *req, struct lookup *out)
+static bool look_fast(struct cache *cache, const struct lookup_req *req, struct lookup *out,
+                      struct objcore **banned)
 {
     if (req->always_miss) {
         return false;
@@ -112,7 +123,7 @@ static bool look_fast(struct cache *cache, const struct lookup_req *req, struct 
         return false;
     }
     struct objcore *oc = NULL;
-    enum lookup_kind kind = scan(head, req, cache__real_now(), &oc);
+    enum lookup_kind kind = scan(head, req, cache__real_now(), &oc, banned);
     bool is_enough =
         kind == LOOKUP_HIT || kind == LOOKUP_HITPASS || (kind == LOOKUP_STALE && is_refreshing(oc));
     if (is_enough) {
@@ -148,14 +159,17 @@ static void let_join(struct objhead *head, const struct objcore *busy)
     list_push_back(&head->busies, &boc__of_busy(busy)->link);
 }
 
-/* Fills in *out, or returns the waiter to wait with. */
+/* Fills in *out, or returns the waiter to wait with; or *banned, which has to go first. */
 static struct waiter *look_locked(struct objhead *head, const struct lookup_req *req,
-                                  struct lookup *out)
+                                  struct lookup *out, struct objcore **banned)
 {
     struct objcore *oc = NULL;
     enum lookup_kind kind = LOOKUP_MISS;
     if (!req->always_miss) {
-        kind = scan(head, req, cache__real_now(), &oc);
+        kind = scan(head, req, cache__real_now(), &oc, banned);
+        if (*banned != NULL) {
+            return NULL;
+        }
     }
     if (kind != LOOKUP_MISS) {
         use(out, kind, oc);
@@ -186,16 +200,33 @@ static struct waiter *look_locked(struct objhead *head, const struct lookup_req 
     return NULL;
 }
 
+static void kill_banned(const struct lookup_req *req, struct objcore **take_oc)
+{
+    if (core__kill(*take_oc) && req->banned != NULL) {
+        req->banned(req->banned_arg, *take_oc);
+    }
+    obj_release(take_oc);
+}
+
 static struct waiter *look(struct cache *cache, const struct lookup_req *req, struct lookup *out)
 {
-    struct waiter *waiter = NULL;
-    if (!look_fast(cache, req, out)) {
-        struct stripe *stripe = cache__stripe(cache, &req->digest);
-        stripe__lock(stripe);
-        waiter = look_locked(head__get(cache, &req->digest), req, out);
-        stripe__unlock(stripe);
+    for (;;) {
+        struct objcore *banned = NULL;
+        struct waiter *waiter = NULL;
+        if (look_fast(cache, req, out, &banned)) {
+            return NULL;
+        }
+        if (LIKELY(banned == NULL)) {
+            struct stripe *stripe = cache__stripe(cache, &req->digest);
+            stripe__lock(stripe);
+            waiter = look_locked(head__get(cache, &req->digest), req, out, &banned);
+            stripe__unlock(stripe);
+        }
+        if (LIKELY(banned == NULL)) {
+            return waiter;
+        }
+        kill_banned(req, &banned);
     }
-    return waiter;
 }
 
 /* ---- after the wait ---- */
@@ -206,9 +237,15 @@ static bool settle(const struct lookup_req *req, struct objcore **take_oc, struc
     struct objcore *oc = *take_oc;
     *take_oc = NULL;
     struct objhead *head = oc->head;
+    struct bans *bans = &head->cache->bans;
     enum lookup_kind kind = judge(req, oc, cache__real_now());
     if (kind == LOOKUP_MISS || kind == LOOKUP_STALE) {
         obj_release(&oc);
+        return false;
+    }
+    struct ban *own = core__ban(oc);
+    if (UNLIKELY(own != NULL && own != bans__newest(bans)) && bans__test(bans, oc, req->http)) {
+        kill_banned(req, &oc);
         return false;
     }
     use(out, kind, oc);

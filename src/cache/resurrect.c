@@ -144,6 +144,7 @@ static struct objcore *core_of(const struct finder *finder, const struct stv_fou
 {
     const struct stv_record *record = &found->record;
     struct objcore *oc = core__new(head);
+    bans__attach_at(&finder->cache->bans, oc, record->ban_seq);
     oc->stv = found->obj;
     oc->stevedore = finder->stv;
     oc->revision = record->revision;

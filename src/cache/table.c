@@ -168,6 +168,19 @@ void table__remove(struct stripe *stripe, struct objhead *head)
     stripe->heads--;
 }
 
+void table__walk(struct stripe *stripe, void (*fn)(void *arg, const struct objhead *head),
+                 void *arg)
+{
+    const struct head_index *index = atomic_load_explicit(&stripe->index, memory_order_relaxed);
+    for (size_t i = 0; i <= index->mask; i++) {
+        const struct objhead *head = atomic_load_explicit(&index->bucket[i], memory_order_relaxed);
+        while (head != NULL) {
+            fn(arg, head);
+            head = atomic_load_explicit(&head->next[index->side], memory_order_relaxed);
+        }
+    }
+}
+
 struct objhead *table__any(struct stripe *stripe)
 {
     struct view view = view_of(stripe);

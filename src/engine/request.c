@@ -231,6 +231,12 @@ static YIELDS enum rc checked_lookup(struct engine *engine, struct request *req,
     }
 }
 
+static void log_banned(void *arg, const struct objcore *oc)
+{
+    struct request *req = arg;
+    vslb_printf(&req->log, SLT_ExpBan, "%u banned lookup", deliver__object_xid(oc));
+}
+
 static YIELDS enum rc lookup(struct engine *engine, struct request *req,
                              const struct digest *digest)
 {
@@ -239,6 +245,9 @@ static YIELDS enum rc lookup(struct engine *engine, struct request *req,
         .digest = *digest,
         .match = vary__match,
         .match_arg = req,
+        .http = req->http,
+        .banned = log_banned,
+        .banned_arg = req,
         .deadline_ns = clock_after(loop_mono_ns(loop_self()), PARKED_MAX_NS),
     };
     struct lookup found = {0};

@@ -151,6 +151,10 @@ MUST_USE enum rc http_own(struct http *h, struct arena *a);
 /* The head of a response as bytes for storage (format: pack.c), and back.  http_unpack borrows text
  * from `packed`; RC_DAMAGED, or RC_LIMIT when h's table is too small. */
 void http_pack(struct sb *sb, const struct http *h);
+/* Out of what http_pack made, without unpacking: the status as three digits; the first field with
+ * this name (any case), STR_NONE when absent, a borrow of packed. */
+void http_packed_status(struct str packed, char digits[static 3]);
+struct str http_packed_get(struct str packed, struct str name);
 MUST_USE enum rc http_unpack(struct http *h, struct str packed);
 
 /* --- tables and character classes --- */

@@ -53,6 +53,35 @@ static enum rc unpack_field(struct cursor *c, struct http *h)
     return http__append(h, name, value, trusted_id(hint, name)) ? RC_OK : RC_LIMIT;
 }
 
+void http_packed_status(struct str packed, char digits[static 3])
+{
+    struct cursor c = cursor_of(packed.ptr, packed.len);
+    unsigned status = cursor_u16(&c) % 1000;
+    for (unsigned i = 3; i > 0; i--) {
+        digits[i - 1] = (char)('0' + status % 10);
+        status /= 10;
+    }
+}
+
+struct str http_packed_get(struct str packed, struct str name)
+{
+    struct cursor c = cursor_of(packed.ptr, packed.len);
+    (void)cursor_u16(&c);
+    unsigned count = cursor_u16(&c);
+    (void)cursor_bytes(&c, cursor_u32(&c));
+    for (unsigned i = 0; i < count && c.rc == RC_OK; i++) {
+        (void)cursor_u32(&c);
+        size_t name_len = cursor_u32(&c);
+        size_t value_len = cursor_u32(&c);
+        struct str have = cursor_bytes(&c, name_len);
+        struct str value = cursor_bytes(&c, value_len);
+        if (c.rc == RC_OK && str_eq_nocase(have, name)) {
+            return value;
+        }
+    }
+    return STR_NONE;
+}
+
 enum rc http_unpack(struct http *h, struct str packed)
 {
     struct cursor c = cursor_of(packed.ptr, packed.len);

@@ -323,9 +323,9 @@ static void cmd_help(struct cli *cli, void *ctx)
  */
 static bool is_planned(struct str name)
 {
-    static const char *const names[] = {"ban",        "ban.list",  "vcl.deps",   "vcl.discard",
-                                        "vcl.inline", "vcl.label", "vcl.list",   "vcl.load",
-                                        "vcl.show",   "vcl.state", "vcl.symtab", "vcl.use"};
+    static const char *const names[] = {"vcl.deps",   "vcl.discard", "vcl.inline", "vcl.label",
+                                        "vcl.list",   "vcl.load",    "vcl.show",   "vcl.state",
+                                        "vcl.symtab", "vcl.use"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (str_eq(name, str_of(names[i]))) {
             return true;

@@ -150,7 +150,7 @@ static bool msg_is_sound(const struct vault_msg *msg, size_t len, bool has_fd)
 {
     return len == sizeof *msg && msg->magic == VAULT_MSG_MAGIC && msg->op >= VAULT_PUT &&
            msg->op <= VAULT_DROP_STORE && msg->key.role >= VAULT_CATALOG &&
-           msg->key.role <= VAULT_BODY && msg->key.pad == 0 && msg->key.store[0] != '\0' &&
+           msg->key.role <= VAULT_BANS && msg->key.pad == 0 && msg->key.store[0] != '\0' &&
            msg->key.store[VAULT_NAME_BYTES - 1] == '\0' && has_fd == (msg->op == VAULT_PUT);
 }
 

@@ -157,6 +157,19 @@ enum rc vault_link__put(struct vault_link *link, const char *store, enum vault_r
     }
 }
 
+enum rc vault_link__try_put(struct vault_link *link, const char *store, enum vault_role role,
+                            uint64_t id, int fd)
+{
+    CHECK_OBJ(link, LINK_MAGIC);
+    CHECK(fd >= 0);
+    struct vault_msg msg = {.magic = VAULT_MSG_MAGIC, .op = VAULT_PUT};
+    vault_key_make(&msg.key, store, role, id);
+    CHECK(pthread_mutex_lock(&link->lock) == 0);
+    enum rc rc = flush_then_send(link, &msg, fd);
+    CHECK(pthread_mutex_unlock(&link->lock) == 0);
+    return rc;
+}
+
 static void send_or_keep(struct vault_link *l, const struct vault_msg *msg)
 {
     CHECK(pthread_mutex_lock(&l->lock) == 0);

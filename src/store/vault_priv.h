@@ -10,7 +10,7 @@
 #include "store/store_priv.h"
 #include "store/vault.h"
 
-enum vault_role { VAULT_CATALOG = 1, VAULT_SLAB = 2, VAULT_BODY = 3 };
+enum vault_role { VAULT_CATALOG = 1, VAULT_SLAB = 2, VAULT_BODY = 3, VAULT_BANS = 4 };
 enum vault_op { VAULT_PUT = 1, VAULT_DROP = 2, VAULT_DROP_STORE = 3 };
 
 #define VAULT_NAME_BYTES 32
@@ -58,6 +58,9 @@ int vault__hand_over(struct vault *vault, struct vault_table *to);
  * Yields. */
 YIELDS MUST_USE enum rc vault_link__put(struct vault_link *link, const char *store,
                                         enum vault_role role, uint64_t id, int fd);
+/* Likewise, but never waits: RC_AGAIN when the manager has not read what came before. */
+MUST_USE enum rc vault_link__try_put(struct vault_link *link, const char *store,
+                                     enum vault_role role, uint64_t id, int fd);
 /* Never fails: what cannot be sent now is sent before the next message. */
 void vault_link__drop(struct vault_link *link, const char *store, enum vault_role role,
                       uint64_t id);

@@ -54,6 +54,8 @@ static void set_all(struct worker *w)
     vsc_set(&main->n_expired, c.expired);
     vsc_set(&main->n_lru_nuked, c.evicted);
     vsc_set(&main->n_obj_purged, c.purged);
+    worker__bans_count(w);
+    files += w->ban_log != NULL;
     vsc_set(&objm->vault_files, files);
     vsc_set(&objm->storage_evicted, evicted);
     vsc_set(&objm->storage_relayed, c.relayed);
@@ -84,10 +86,12 @@ void worker__stats_start(struct worker *w, struct loop *loop)
 {
     loop_on_tick_end(loop, tick_end, w);
     timer_arm(loop, &w->timer, loop_mono_ns(loop), housekeeping);
+    worker__bans_start(w, loop);
 }
 
 void worker__stats_stop(struct worker *w, struct loop *loop)
 {
     timer_disarm(loop, &w->timer);
+    worker__bans_stop(w, loop);
     set_all(w);
 }

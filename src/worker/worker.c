@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "store/ban_log.h"
 #include "worker/worker_priv.h"
 
 /* ---- shared memory ---- */
@@ -127,8 +128,9 @@ static enum rc open_stores(struct worker *w)
         }
     }
     CHECK(w->transient != NULL);
+    enum rc rc = ban_log_open(w->vault, &w->ban_log);
     vault_link_settle(w->vault);
-    return RC_OK;
+    return rc;
 }
 
 /* Revisions are those of the first store, above all that any store has given before. */
@@ -147,6 +149,7 @@ static enum rc open_cache(struct worker *w)
         .resurrections = recoveries,
         .recovering = w->object_stores,
         .revisions = first,
+        .ban_log = w->ban_log,
     };
     return cache_new(&conf, &w->cache);
 }
@@ -286,6 +289,7 @@ static void close_all(struct worker *w)
     for (unsigned i = 0; w->stores != NULL && w->stores[i] != NULL; i++) {
         stv_close(&w->stores[i]);
     }
+    ban_log_close(&w->ban_log);
     vault_link_free(&w->vault);
     run_free(&w->run);
     vsl_free(&w->log);

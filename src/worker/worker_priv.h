@@ -20,6 +20,7 @@ struct worker {
     struct run *run;
     struct cache *cache;
     struct vault_link *vault;
+    struct ban_log *ban_log;          /* NULL: bans end with this worker */
     struct stevedore **stores;        /* as in conf, then NULL */
     struct stevedore **object_stores; /* without Transient, then NULL */
     struct stevedore *transient;
@@ -35,6 +36,13 @@ struct worker {
     /* Loop 0's housekeeping. */
     struct timer timer;
     uint64_t stats_ns; /* when the gauges were last set */
+    struct timer lurker;
+    struct post kick; /* to the lurker: there is a new ban */
+    _Atomic bool is_kicked;
+    uint64_t lurk_at_ns; /* when the lurker wants to go on */
+    uint64_t lurked_ns;  /* when it was last at work */
+    uint64_t ban_moves;  /* that the lurker has seen */
+    bool is_banning;     /* there are bans that do something */
 };
 
 void worker__log_cli(void *ctx, const char *direction, struct str text);
@@ -49,6 +57,14 @@ void worker__backend_set_health(struct cli *cli, void *ctx);
 /* ---- gauges (stats.c) ---- */
 void worker__stats_start(struct worker *w, struct loop *loop);
 void worker__stats_stop(struct worker *w, struct loop *loop);
+
+/* ---- bans (bans.c) ---- */
+void worker__bans_start(struct worker *w, struct loop *loop);
+void worker__bans_stop(struct worker *w, struct loop *loop);
+/* Brings their counters up to date. */
+void worker__bans_count(struct worker *w);
+void worker__cmd_ban(struct cli *cli, void *ctx);
+void worker__cmd_ban_list(struct cli *cli, void *ctx);
 
 /* ---- panics (panic.c) ---- */
 /* Reports go to `area` from now on. */

@@ -219,7 +219,7 @@ static void nonsense_is_rejected(void **state)
     bad[1].op = 0;
     bad[2].op = VAULT_DROP_STORE + 1;
     bad[3].key.role = 0;
-    bad[4].key.role = VAULT_BODY + 1;
+    bad[4].key.role = VAULT_BANS + 1;
     bad[5].key.store[0] = '\0';
     memset(bad[6].key.store, 'x', sizeof bad[6].key.store);
     bad[7].key.pad = 1;
