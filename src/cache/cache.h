@@ -21,8 +21,6 @@
 
 struct cache;
 struct objcore;
-struct ban_log;
-struct http;
 
 struct cache_conf {
     struct run *run;
@@ -36,7 +34,7 @@ struct cache_conf {
     /* Where there are several stores: the one that gives the revisions of all (see
      * stv_revision_seen); borrowed.  NULL: each its own. */
     struct stevedore *revisions;
-    struct ban_log *ban_log; /* where bans outlive the worker; borrowed.  NULL: nowhere */
+    struct ban_log *ban_log; /* where bans outlive the worker; borrowed, or NULL */
 };
 /* The caller owns *out.  RC_OK. */
 MUST_USE enum rc cache_new(const struct cache_conf *conf, struct cache **out);
@@ -69,8 +67,7 @@ struct lookup_req {
     obj_match_fn *match; /* NULL: every object matches */
     void *match_arg;
     const struct http *http; /* for bans that look at requests; NULL: they are not tried */
-    /* Told of objects that were found banned, before they go; NULL: nobody is. */
-    void (*banned)(void *arg, const struct objcore *oc);
+    void (*banned)(void *arg, const struct objcore *oc); /* told of each; or NULL */
     void *banned_arg;
     bool always_miss;
     bool ignore_busy;

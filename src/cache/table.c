@@ -171,12 +171,13 @@ void table__remove(struct stripe *stripe, struct objhead *head)
 void table__walk(struct stripe *stripe, void (*fn)(void *arg, const struct objhead *head),
                  void *arg)
 {
-    const struct head_index *index = atomic_load_explicit(&stripe->index, memory_order_relaxed);
-    for (size_t i = 0; i <= index->mask; i++) {
-        const struct objhead *head = atomic_load_explicit(&index->bucket[i], memory_order_relaxed);
+    struct view view = view_of(stripe);
+    for (size_t i = 0; i <= view.mask; i++) {
+        const struct objhead *head =
+            atomic_load_explicit(&view.index->bucket[i], memory_order_relaxed);
         while (head != NULL) {
             fn(arg, head);
-            head = atomic_load_explicit(&head->next[index->side], memory_order_relaxed);
+            head = atomic_load_explicit(&head->next[view.side], memory_order_relaxed);
         }
     }
 }

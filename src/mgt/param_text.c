@@ -207,7 +207,9 @@ static void format_bytes(uint64_t value, struct cli_text *out)
     }
     for (unsigned i = 0; i < sizeof units - 1; i++) {
         if (value % 1024 != 0) {
-            cli_text_printf(out, "%.2f%c", (double)value / 1024.0, units[i]);
+            /* Not by way of a double, which has no room for so many digits. */
+            cli_text_printf(out, "%llu.%02llu%c", (unsigned long long)(value / 1024),
+                            (unsigned long long)(value % 1024 * 100 / 1024), units[i]);
             return;
         }
         value /= 1024;
