@@ -120,7 +120,7 @@ static enum rc file_new(struct log_file *f, uint64_t next_seq)
     if (f->fd < 0) {
         return errno == EMFILE || errno == ENFILE ? RC_NOFILES : RC_NOSPACE;
     }
-    enum rc rc = fallocate(f->fd, 0, 0, (off_t)STEP_BYTES) == 0 ? file_map(f) : RC_NOSPACE;
+    enum rc rc = store__fallocate(f->fd, 0, 0, STEP_BYTES) ? file_map(f) : RC_NOSPACE;
     if (rc != RC_OK) {
         file_close(f);
         return rc;
@@ -139,7 +139,7 @@ static bool file_back(struct log_file *f, uint64_t bytes)
         return true;
     }
     uint64_t to = (bytes + STEP_BYTES - 1) / STEP_BYTES * STEP_BYTES;
-    if (to > LOG_MAX || fallocate(f->fd, 0, (off_t)f->backed, (off_t)(to - f->backed)) != 0) {
+    if (to > LOG_MAX || !store__fallocate(f->fd, 0, f->backed, to - f->backed)) {
         return false;
     }
     f->backed = to;

@@ -10,7 +10,7 @@ The promises under test:
 
   * No wrong byte: a response that looks complete is, byte for byte, one version of its URL.
   * No way back: once a version has been seen in the cache, or a purge has been acknowledged, nothing older is served to a request
-    that begins afterwards, whatever dies in between.  A purge kills answers, not versions: each answer of the origin has a number,
+    that begins afterwards, whatever dies in between.  A purge (or a ban, which takes turns with it) kills answers, not versions: each answer of the origin has a number,
     and of those that the origin had given when the purge began none is served to a request that begins after its acknowledgement.
   * Nothing half: what a worker had not fetched to its end when it was killed is never served by a later one; and what any worker
     had before a stop is not served after it.
@@ -252,7 +252,7 @@ class Crash:
                 url.stored = -1
                 version = self.origin.bump(url.path)
             serials = self.origin.serials()
-            status, text = self.daemon.cli(*self.purge_words(url))
+            status, text = self.daemon.cli(*self.purge_words(url, rng))
             with url.lock:
                 # Whatever was seen while the purge was under way says nothing about what is stored now.
                 url.stored, url.full = -1, -1
@@ -264,10 +264,12 @@ class Crash:
             elif status not in (0, 300, 400, 101):
                 self.fault(f"purge: {status} {text}")
 
-    def purge_words(self, url):
+    def purge_words(self, url, rng):
+        by_request = "ban", "req.http.host", "==", HOST, "&&", "req.url", "==", url.path
         if self.args.ban:
-            return "ban", "req.http.host", "==", HOST, "&&", "req.url", "==", url.path
-        return "purge", HOST, url.path
+            return by_request
+        return rng.choice((("purge", HOST, url.path), by_request,
+                           ("ban", "obj.http.x-path", "~", f"^{url.path}$", "&&", "obj.status", "==", "200")))
 
     # ---- kills ----
 
@@ -421,6 +423,8 @@ class Crash:
 
     def run(self):
         args = ["-s", f"s0=malloc,{self.args.size}", "-p", f"default_grace={self.args.grace}", "-p", "auto_restart=on"]
+        if not self.args.ban:
+            args += ["-p", "ban_lurker_age=1"]
         with Daemon(self.args.daemon, f"{self.origin.host}:{self.origin.port}", args) as daemon:
             self.daemon = daemon
             threads = [threading.Thread(target=self.load, args=(self.rng.random(),), daemon=True)

@@ -4,7 +4,7 @@
 
 Flags of a path: chunked | eof (how the body's end is told), max-age=N | private | cc=WORD (Cache-Control), delay=MS
 (before the head), stall=MS (in mid-body), cut (close in mid-body), trickle=BYTES (that many at a time, 1 ms apart), close.
-Each response says its X-Version; bump() makes the next version of a path.  It also says its X-Serial, a number that no other
+Each response says its X-Path and its X-Version; bump() makes the next version of a path.  It also says its X-Serial, a number that no other
 response has: answer() tells what the origin did for that one, and when.
 """
 import collections
@@ -154,7 +154,7 @@ class Origin:
         body = bodies.body(target, version)
         chunked = "chunked" in flags
         serial = self._begin(target, version)
-        head = [f"HTTP/1.1 200 OK\r\nX-Version: {version}\r\nX-Serial: {serial}\r\n"]
+        head = [f"HTTP/1.1 200 OK\r\nX-Version: {version}\r\nX-Serial: {serial}\r\nX-Path: {target}\r\n"]
         if "max-age" in flags:
             head.append(f"Cache-Control: max-age={flags['max-age']}\r\n")
         if "private" in flags:
