@@ -18,6 +18,8 @@
 #include "store/vault_priv.h"
 
 #define LINK_MAGIC 0x77e0c1a5u
+/* A fifth of a second, when it is not the manager that makes us wait. */
+#define PUT_TRIES 100
 struct vault_link {
     uint32_t magic;
     int fd; /* -1 when no manager listens (any more) */
@@ -136,27 +138,6 @@ static enum rc flush_then_send(struct vault_link *l, const struct vault_msg *msg
     return rc;
 }
 
-enum rc vault_link__put(struct vault_link *link, const char *store, enum vault_role role,
-                        uint64_t id, int fd)
-{
-    CHECK_OBJ(link, LINK_MAGIC);
-    CHECK(fd >= 0);
-    struct vault_msg msg = {.magic = VAULT_MSG_MAGIC, .op = VAULT_PUT};
-    vault_key_make(&msg.key, store, role, id);
-    for (;;) {
-        CHECK(pthread_mutex_lock(&link->lock) == 0);
-        enum rc rc = flush_then_send(link, &msg, fd);
-        int wait_fd = link->fd;
-        CHECK(pthread_mutex_unlock(&link->lock) == 0);
-        if (rc != RC_AGAIN) {
-            return rc;
-        }
-        if (stv__wait_writable(wait_fd) != RC_OK) {
-            return RC_NOSPACE;
-        }
-    }
-}
-
 enum rc vault_link__try_put(struct vault_link *link, const char *store, enum vault_role role,
                             uint64_t id, int fd)
 {
@@ -168,6 +149,24 @@ enum rc vault_link__try_put(struct vault_link *link, const char *store, enum vau
     enum rc rc = flush_then_send(link, &msg, fd);
     CHECK(pthread_mutex_unlock(&link->lock) == 0);
     return rc;
+}
+
+enum rc vault_link__put(struct vault_link *link, const char *store, enum vault_role role,
+                        uint64_t id, int fd)
+{
+    for (unsigned tries = 0;; tries++) {
+        enum rc rc = vault_link__try_put(link, store, role, id, fd);
+        if (rc != RC_AGAIN) {
+            return rc;
+        }
+        if (tries == PUT_TRIES || stv__wait_writable(link->fd) != RC_OK) {
+            return RC_NOSPACE;
+        }
+        if (tries > 0) {
+            /* Writable, and yet no room: it is the kernel that has none. */
+            stv__pause();
+        }
+    }
 }
 
 static void send_or_keep(struct vault_link *l, const struct vault_msg *msg)

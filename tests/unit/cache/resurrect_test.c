@@ -12,8 +12,12 @@
 
 #include "base/check.h"
 #include "base/cursor.h"
+#include "cache/ban_expr.h"
+#include "cache/cache_ban.h"
 #include "cache/oa.h"
 #include "rig.h"
+#include "store/ban_log.h"
+#include "store/vault.h"
 
 enum { LEFT_MAX = 16 };
 
@@ -249,6 +253,76 @@ static void a_purge_in_the_middle_counts_for_both_halves(void **state)
     run(purge_meanwhile);
 }
 
+/* ---- bans ---- */
+
+/* Of store/vault_priv.h, which knows the real stevedore. */
+struct vault_link *vault_link__alone(void);
+
+static void stored_ban(struct ban_log *log, uint64_t seq, const char *text)
+{
+    struct str words[3];
+    unsigned n = 0;
+    char why_text[64];
+    struct sb why = sb_of(why_text, sizeof why_text);
+    struct ban_expr *expr = NULL;
+    assert_int_equal(ban_words(str_of(text), words, 3, &n, &why), RC_OK);
+    assert_int_equal(ban_expr_new(words, n, &why, &expr), RC_OK);
+    assert_int_equal(ban_log_append(log, seq, clock_real_ns(), ban_expr_bytes(expr)), RC_OK);
+    ban_expr_free(&expr);
+}
+
+static uint64_t bans_now(struct rig *rig)
+{
+    struct cache_ban_stats stats;
+    cache_ban_stat(rig->cache, &stats);
+    return stats.bans;
+}
+
+/* Number 12 bans everything, 11 and 13 nothing.  What was tested up to 12 or 13 has passed. */
+static void bans_of_before(void *arg)
+{
+    static const uint64_t tested_up_to[] = {0, 10, 11, 12, 13, 99};
+    struct rig *rig = arg;
+    const struct lurk_conf lurker = {.sleep_ns = 1, .holdoff_ns = 1, .batch = 10};
+    static struct left left;
+    left = (struct left){.count = 0};
+    for (unsigned key = 0; key < ARRAY_SIZE(tested_up_to); key++) {
+        struct stv_found *found = leave(rig, &left, key, 5 + key, "body", NULL);
+        found->record.ban_seq = tested_up_to[key];
+    }
+    /* Nothing of it is over before all are back. */
+    (void)cache_lurk(rig->cache, &lurker);
+    assert_int_equal(bans_now(rig), 4);
+    take_back(rig, &left);
+    assert_int_equal(bans_now(rig), 4);
+    for (unsigned key = 0; key < ARRAY_SIZE(tested_up_to); key++) {
+        bool stays = tested_up_to[key] == 12 || tested_up_to[key] == 13;
+        assert_seen(rig, key, stays ? "H:body" : "M+:");
+    }
+    (void)cache_lurk(rig->cache, &lurker);
+    assert_int_equal(bans_now(rig), 1);
+    /* And numbers go on. */
+    char why_text[64];
+    struct sb why = sb_of(why_text, sizeof why_text);
+    assert_int_equal(cache_ban(rig->cache, STR("obj.http.none != x"), &why), RC_OK);
+    assert_seen(rig, 3, "M+:");
+}
+
+static void what_comes_back_is_tested_against_later_bans(void **state)
+{
+    (void)state;
+    struct vault_link *link = vault_link__alone();
+    struct ban_log *log = NULL;
+    assert_int_equal(ban_log_open(link, &log), RC_OK);
+    stored_ban(log, 11, "obj.status == 999");
+    stored_ban(log, 12, "obj.http.none != x");
+    stored_ban(log, 13, "obj.status == 998");
+    const struct rig_conf conf = {.loops = 1, .resurrections = 1, .ban_log = log};
+    rig_run(&conf, bans_of_before);
+    ban_log_close(&log);
+    vault_link_free(&link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +330,7 @@ int main(void)
         cmocka_unit_test(the_newest_of_each_variant_comes_back),
         cmocka_unit_test(nothing_comes_back_behind_what_happened_since),
         cmocka_unit_test(a_purge_in_the_middle_counts_for_both_halves),
+        cmocka_unit_test(what_comes_back_is_tested_against_later_bans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

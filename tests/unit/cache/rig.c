@@ -30,8 +30,10 @@ void rig_run(const struct rig_conf *conf, fiber_fn *fn)
     struct rig rig = {.arg = conf->arg};
     fake_init(&rig.stv, cache_owner_ops());
     rig.list[0] = &rig.stv;
-    const struct cache_conf cache_conf = {
-        .seed = conf->seed, .resurrections = conf->resurrections, .recovering = rig.list};
+    const struct cache_conf cache_conf = {.seed = conf->seed,
+                                          .resurrections = conf->resurrections,
+                                          .recovering = rig.list,
+                                          .ban_log = conf->ban_log};
     enum rc rc = cache_new(&cache_conf, &rig.cache);
     CHECK(rc == RC_OK);
     struct run_conf run_conf = run_test_conf();

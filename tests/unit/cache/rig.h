@@ -12,6 +12,7 @@ struct rig_conf {
     unsigned loops; /* 0: one, on a fake clock */
     uint64_t seed;  /* shuffles fibers, and whom the cache promotes */
     unsigned resurrections;
+    struct ban_log *ban_log;
     void *arg;
 };
 struct rig {

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -65,6 +66,39 @@ static void put(struct vault_link *link, const char *store, uint64_t id, char c)
     int fd = file_with(c);
     CHECK(vault_link__put(link, store, VAULT_BODY, id, fd) == RC_OK);
     (void)close(fd);
+}
+
+/* ---- no room in the kernel ---- */
+
+static bool no_buffers;
+ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    if (no_buffers) {
+        errno = ENOBUFS;
+        return -1;
+    }
+    return __real_sendmsg(fd, msg, flags);
+}
+
+/* The socket is writable all the while: nobody may wait for that for ever. */
+static void a_put_gives_up(void **state)
+{
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    struct vault_link *link = vault_link__alone();
+    vault_link__connect(link, pair[0]);
+    int fd = file_with('x');
+    no_buffers = true;
+    assert_int_equal(vault_link__try_put(link, "one", VAULT_BODY, 1, fd), RC_AGAIN);
+    assert_int_equal(vault_link__put(link, "one", VAULT_BODY, 1, fd), RC_NOSPACE);
+    no_buffers = false;
+    assert_int_equal(vault_link__put(link, "one", VAULT_BODY, 1, fd), RC_OK);
+    (void)close(fd);
+    (void)close(pair[1]);
+    vault_link_free(&link);
 }
 
 static void puts_and_drops(struct vault_link *link)
@@ -341,6 +375,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_rejected),
         cmocka_unit_test(managers_limit),
         cmocka_unit_test(confs_are_parsed),
+        cmocka_unit_test(a_put_gives_up),
     };
     return cmocka_run_group_tests_name("store/vault", tests, NULL, NULL);
 }
