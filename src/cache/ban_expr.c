@@ -17,7 +17,6 @@
  * whose users' scripts must keep their meaning. */
 #include "cache/ban_expr.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -133,8 +132,8 @@ static bool parse_duration(struct str s, double *seconds)
 /* The largest unit that leaves no rest; fractions in milliseconds. */
 static void put_duration(struct sb *sb, double seconds)
 {
-    uint64_t whole = seconds < 0 ? 0 : (uint64_t)floor(seconds);
-    uint64_t ms = seconds < 0 ? 0 : (uint64_t)floor(seconds * 1e3) % 1000;
+    uint64_t whole = seconds < 0 ? 0 : (uint64_t)seconds;
+    uint64_t ms = seconds < 0 ? 0 : (uint64_t)(seconds * 1e3) % 1000;
     if (whole == 0 && ms != 0) {
         sb_printf(sb, "%llums", (unsigned long long)ms);
         return;
