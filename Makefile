@@ -5,9 +5,10 @@ MAKEFLAGS += --no-print-directory
 JOBS ?= $(shell nproc)
 ORIGIN ?=
 BENCH_ARGS ?=
+A ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build deps deps-test deps-bench bench bench-scale bench-idle bench-lanes fuzz crash format lint clean
+.PHONY: help run test build deps deps-test deps-bench bench bench-scale bench-idle bench-size bench-beside bench-ab bench-lanes fuzz crash format lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +32,15 @@ bench-scale: deps-bench build ## CPU per request with 1, 2, 4 loops
 
 bench-idle: deps-bench build ## memory of 10,000 idle connections and slow readers, and hits beside them
 	@bench/idle.py $(BENCH_ARGS)
+
+bench-size: deps-bench build build/release/bin/limit ## bytes of memory that an object takes beside its body and headers
+	@bench/size.py $(BENCH_ARGS)
+
+bench-beside: deps-bench build ## p99 of small hits beside large bodies, checks of bodies and an origin that hangs
+	@bench/beside.py $(BENCH_ARGS)
+
+bench-ab: deps-bench build ## CPU of small hits before and after (A=the daemon before)
+	@bench/ab.py --a "$(A)" $(BENCH_ARGS)
 
 bench-lanes: deps-bench build ## CPU per GiB by body size and lane; prints the thresholds it recommends
 	@bench/lanes.py $(BENCH_ARGS)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # SPDX-FileCopyrightText: the objmapper authors
-"""The origin behind the caches that are measured: /SIZE/NUMBER answers with SIZE bytes that follow from the path."""
+"""The origin behind the caches that are measured: /SIZE/NUMBER answers with SIZE bytes that follow from the path,
+/stuck/... never."""
 import hashlib
 import socketserver
 import threading
@@ -24,6 +25,9 @@ class _Handler(socketserver.StreamRequestHandler):
             method, path = line.decode("latin-1").split()[:2]
             while self.rfile.readline(8192) not in (b"\r\n", b"\n", b""):
                 pass
+            if path.startswith("/stuck/"):
+                self.rfile.read(1)  # until the cache gives up
+                return
             try:
                 body = body_of(path)
                 head = "200 OK"

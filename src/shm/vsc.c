@@ -185,7 +185,11 @@ void vsc_flush(const struct vsc_class *class, void *shared, void *local)
     uint64_t *to = shared;
     uint64_t *from = local;
     for (uint32_t i = 0; i < class->count; i++) {
-        if (from[i] != 0) {
+        /* Once a tick, and of some two hundred counters few have moved. */
+        while (i + 4 <= class->count && (from[i] | from[i + 1] | from[i + 2] | from[i + 3]) == 0) {
+            i += 4;
+        }
+        if (i < class->count && from[i] != 0) {
             vsc_add(&to[i], from[i]);
             from[i] = 0;
         }
