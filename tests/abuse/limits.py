@@ -469,7 +469,7 @@ def storm_on_many_objects(daemon, origin):
     # One for each time that the holddown ended.
     assert 1 <= tried <= took / 0.25 + 2, f"{tried} connections were tried in {took:.1f} s"
     assert held >= CLIENTS / 2
-    logged(daemon, "FetchError", "connection refused", 10)
+    logged(daemon, "FetchError", "Connection refused", 10)
     # What is stored is served all the while.
     expect(path, get(daemon.address, path))
     origin.reopen()
