@@ -244,7 +244,10 @@ static bool settle(const struct lookup_req *req, struct objcore **take_oc, struc
         return false;
     }
     struct ban *own = core__ban(oc);
-    if (UNLIKELY(own != NULL && own != bans__newest(bans)) && bans__test(bans, oc, req->http)) {
+    /* It may be that it never went into the head, where the lurker looks: then completed bans count
+     * too. */
+    if (UNLIKELY(own != NULL && own != bans__newest(bans)) &&
+        (bans__has_missed(bans, oc) || bans__test(bans, oc, req->http))) {
         kill_banned(req, &oc);
         return false;
     }

@@ -252,6 +252,51 @@ static void a_fetch_from_before_a_ban_does_not_escape_it(void **state)
     run(during_fetch);
 }
 
+struct asker {
+    struct rig *rig;
+    struct lookup found;
+    struct latch done;
+};
+
+static void ask(void *arg)
+{
+    struct asker *a = arg;
+    a->found = rig_lookup(a->rig, 1);
+    latch_down(&a->done);
+}
+
+/* Who asks after a ban may have to wait behind a fetch from before it; he is not content with what
+ * that brings, though the lurker has completed the ban meanwhile. */
+static void behind_old_fetch(void *arg)
+{
+    struct rig *rig = arg;
+    for (unsigned with_lurker = 0; with_lurker < 2; with_lurker++) {
+        struct lookup slow = rig_lookup(rig, 1);
+        ban(rig, "obj.http.x-tag == t1");
+        if (with_lurker) {
+            (void)lurk(rig, &eager);
+        }
+        struct asker a = {.rig = rig};
+        latch_init(&a.done, 1);
+        rig_start(rig, 0, ask, &a);
+        struct cache_stats stats;
+        do {
+            assert_int_equal(fiber_sleep(NS_PER_MS), RC_OK);
+            cache_stat(rig->cache, &stats);
+        } while (stats.parked <= with_lurker);
+        assert_false(finish(rig, &slow.busy, 1));
+        latch_wait(&a.done);
+        assert_int_equal(a.found.kind, LOOKUP_MISS);
+        rig_release(&a.found);
+    }
+}
+
+static void who_waits_behind_an_old_fetch_is_not_given_what_is_banned(void **state)
+{
+    (void)state;
+    run(behind_old_fetch);
+}
+
 /* ---- the lurker ---- */
 
 static void lurking(void *arg)
@@ -629,6 +674,7 @@ int main(void)
         cmocka_unit_test(a_lookup_tests_once),
         cmocka_unit_test(requests_are_looked_at),
         cmocka_unit_test(a_fetch_from_before_a_ban_does_not_escape_it),
+        cmocka_unit_test(who_waits_behind_an_old_fetch_is_not_given_what_is_banned),
         cmocka_unit_test(the_lurker_kills_what_nobody_asks_for),
         cmocka_unit_test(the_lurker_waits_for_its_time),
         cmocka_unit_test(bans_on_requests_are_for_lookups),
