@@ -4,9 +4,9 @@
  *
  *   1 made     counters hidden, no probe runs; its policy has the first reference
  *   2 warm     counters listed, the probe runs; and cold again, as often as the policy is
- *   3 unowned  the last reference went: no longer listed.  A message goes round all loops, and each
- *              closes what it keeps open; the loop of the probe ends that
- *   4 gone     an offload thread takes the counters away (they are files) and frees it
+ *   3 unowned  the last reference went: no longer listed, and its name is free.  A message goes
+ * round all loops, and each closes what it keeps open; the loop of the probe ends that 4 gone an
+ * offload thread takes the counters away (they are files) and frees it
  *
  * After run_stop nobody carries messages any more: backends_free does what is left of 3 and 4. */
 #include "backend/backend_priv.h"
@@ -72,14 +72,24 @@ void backends_loop_stop(struct backends *backends, struct loop *loop)
 
 /* ---- the end ---- */
 
-static void destroy(struct backend *b)
+/* Nobody counts any more: no connection is in use, and the probe is told here.  Under the set's
+ * lock, or alone. */
+static void close_counters(struct backend *b)
 {
     if (b->probe != NULL) {
-        probe__release(&b->probe);
+        probe__detach(b->probe);
     }
     if (b->seg != NULL) {
         vsc_sub(&b->set->conf.main->n_backend, 1);
         vsm_seg_free(&b->seg);
+    }
+}
+
+static void destroy(struct backend *b)
+{
+    close_counters(b);
+    if (b->probe != NULL) {
+        probe__release(&b->probe);
     }
     XFREE(b->shares);
     XFREE(b->name);
@@ -96,6 +106,7 @@ static void destroy_offloaded(void *arg)
     struct backends *set = b->set;
     backend__lock(&set->lock);
     list_remove(&b->link);
+    close_counters(b);
     backend__unlock(&set->lock);
     queue__end(&b->queue);
     destroy(b);
@@ -169,10 +180,24 @@ static char *host_header_of(const struct backend_spec *spec, const struct endpoi
     return str_dup(sb_str(&sb));
 }
 
+/* Who is gone, but not altogether yet, leaves its name to who comes. */
+static void clear_name(struct backends *set, const char *cli_name)
+{
+    for (struct list *at = set->all.next; at != &set->all; at = at->next) {
+        struct backend *b = CONTAINER_OF(at, struct backend, link);
+        if (atomic_load(&b->refs) == 0 && strcmp(b->cli_name, cli_name) == 0) {
+            close_counters(b);
+        }
+    }
+}
+
 static enum rc open_counters(struct backend *b)
 {
     char *ident = xasprintf("VBE.%s", b->cli_name);
+    backend__lock(&b->set->lock);
+    clear_name(b->set, b->cli_name);
     enum rc rc = vsc_new(b->set->conf.shm, &vsc_class_vbe, ident, &b->seg);
+    backend__unlock(&b->set->lock);
     XFREE(ident);
     if (rc == RC_OK) {
         vsc_show(b->seg, false);
@@ -202,17 +227,33 @@ static struct backend *make(struct backends *set, const struct backend_spec *spe
     return b;
 }
 
+struct making {
+    const struct backend_spec *spec;
+    struct backend *backend;
+    enum rc rc;
+};
+
+/* What blocks: names, and the files of counters. */
+static void prepare(void *arg)
+{
+    struct making *m = arg;
+    struct backend *b = m->backend;
+    m->rc = endpoint__resolve(m->spec, &b->ends);
+    if (m->rc == RC_OK) {
+        b->host_header = host_header_of(m->spec, &b->ends);
+        m->rc = open_counters(b);
+    }
+}
+
 enum rc backend_new(struct backends *set, const struct backend_spec *spec, struct backend **out)
 {
     CHECK_OBJ(set, BACKENDS_MAGIC);
     CHECK(spec->proxy_header <= 2);
     *out = NULL;
     struct backend *b = make(set, spec);
-    enum rc rc = endpoint__resolve(spec, &b->ends);
-    if (rc == RC_OK) {
-        b->host_header = host_header_of(spec, &b->ends);
-        rc = open_counters(b);
-    }
+    struct making m = {.spec = spec, .backend = b};
+    offload(prepare, &m);
+    enum rc rc = m.rc;
     if (rc == RC_OK && spec->probe != NULL) {
         rc = probe__new(b, spec->probe, &b->probe);
     }

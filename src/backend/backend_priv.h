@@ -33,8 +33,8 @@ struct endpoints {
     unsigned count;
     struct endpoint at[ENDPOINT_MAX]; /* in the order in which they are tried */
 };
-/* Yields on a fiber, blocks elsewhere. */
-YIELDS MUST_USE enum rc endpoint__resolve(const struct backend_spec *spec, struct endpoints *out);
+/* Blocks. */
+MUST_USE enum rc endpoint__resolve(const struct backend_spec *spec, struct endpoints *out);
 /* Host and port as the log writes them; "0.0.0.0 0" for a Unix socket. */
 void endpoint__put(struct sb *sb, const struct sockaddr_storage *sa, socklen_t len);
 /* The host alone. */
@@ -82,6 +82,8 @@ struct probe;
 MUST_USE enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct probe **out);
 /* From now on it runs, or does not; what it knew is forgotten. */
 void probe__want(struct probe *p, bool runs);
+/* It knows no backend any more, and counts for none. */
+void probe__detach(struct probe *p);
 /* Ends it if this is its loop (on that loop's thread); the backend may go then. */
 void probe__loop_stop(struct probe *p, struct loop *loop);
 /* After that, or after run_stop.  Who still probes frees it. */

@@ -24,21 +24,12 @@ static bool has_family(const struct endpoints *ends, int family)
     return ends->count > 0 && ends->at[0].sa.ss_family == family;
 }
 
-struct job {
-    const struct backend_spec *spec;
-    struct endpoints *out;
-    enum rc rc;
-};
-
-static void resolve_name(void *arg)
+static enum rc resolve_name(const struct backend_spec *spec, struct endpoints *out)
 {
-    struct job *job = arg;
-    struct endpoints *out = job->out;
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    if (getaddrinfo(job->spec->host, job->spec->port, &hints, &found) != 0) {
-        job->rc = RC_NOT_FOUND;
-        return;
+    if (getaddrinfo(spec->host, spec->port, &hints, &found) != 0) {
+        return RC_NOT_FOUND;
     }
     for (const struct addrinfo *at = found; at != NULL && out->count < ENDPOINT_MAX;
          at = at->ai_next) {
@@ -56,7 +47,7 @@ static void resolve_name(void *arg)
         out->at[0] = out->at[1];
         out->at[1] = first;
     }
-    job->rc = out->count == 0 ? RC_NOT_FOUND : RC_OK;
+    return out->count == 0 ? RC_NOT_FOUND : RC_OK;
 }
 
 enum rc endpoint__resolve(const struct backend_spec *spec, struct endpoints *out)
@@ -66,9 +57,7 @@ enum rc endpoint__resolve(const struct backend_spec *spec, struct endpoints *out
         return resolve_path(spec->path, out);
     }
     CHECK(spec->host != NULL);
-    struct job job = {spec, out, RC_OK};
-    offload(resolve_name, &job);
-    return job.rc;
+    return resolve_name(spec, out);
 }
 
 static bool name_end(const struct sockaddr_storage *sa, socklen_t len, char host[INET6_ADDRSTRLEN],

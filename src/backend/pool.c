@@ -24,7 +24,7 @@
 #include "base/sb.h"
 
 #define BCONN_MAGIC 0x0ee7c1d3u
-#define STEALS_MAX 32u
+#define STEALS_MAX 100u
 #define STEAL_WAIT_NS (200 * NS_PER_MS)
 /* What a proxy's preface may take to be written: it fits every socket's buffer. */
 #define PREFACE_NS NS_PER_S

@@ -355,6 +355,14 @@ void probe__want(struct probe *p, bool runs)
     }
 }
 
+void probe__detach(struct probe *p)
+{
+    CHECK_OBJ(p, PROBE_MAGIC);
+    backend__lock(&p->lock);
+    p->backend = NULL;
+    backend__unlock(&p->lock);
+}
+
 void probe__loop_stop(struct probe *p, struct loop *loop)
 {
     CHECK_OBJ(p, PROBE_MAGIC);
@@ -362,9 +370,7 @@ void probe__loop_stop(struct probe *p, struct loop *loop)
         return;
     }
     timer_disarm(loop, &p->timer);
-    backend__lock(&p->lock);
-    p->backend = NULL;
-    backend__unlock(&p->lock);
+    probe__detach(p);
 }
 
 void probe__release(struct probe **probe)

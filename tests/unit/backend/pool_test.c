@@ -192,6 +192,71 @@ static void backends_come_and_go(void **state)
     rig_close(&rig);
 }
 
+struct holder {
+    struct backend *backend;
+    struct bconn *conn;
+};
+
+static void hold(void *arg)
+{
+    struct holder *h = arg;
+    assert_int_equal(backend_get(h->backend, &ANY, &h->conn), RC_OK);
+}
+
+static void let_go(void *arg)
+{
+    struct holder *h = arg;
+    backend_put(&h->conn, true);
+}
+
+/* A policy may be loaded again under the name of one that was just discarded. */
+static void a_name_is_free_at_once(void **state)
+{
+    (void)state;
+    static const struct probe_spec probe = {.interval_ns = NS_PER_MS};
+    struct rig rig;
+    rig_open(&rig, 2);
+    struct backend_spec spec = rig_spec(&rig);
+    spec.probe = &probe;
+    for (unsigned i = 0; i < 50; i++) {
+        struct holder h = {.backend = rig_backend(&rig, &spec)};
+        backend_set_admin(h.backend, BACKEND_HEALTHY);
+        if (i % 2 == 1) {
+            rig_on(&rig, 0, hold, &h);
+        }
+        backend_release(&h.backend);
+        if (i % 2 == 1) {
+            rig_on(&rig, 0, let_go, &h);
+        }
+    }
+    rig_close(&rig);
+}
+
+struct made {
+    struct rig *rig;
+    struct backend *backend;
+};
+
+static void make_there(void *arg)
+{
+    struct made *m = arg;
+    struct backend_spec spec = rig_spec(m->rig);
+    spec.host = "localhost";
+    assert_int_equal(backend_new(m->rig->set, &spec, &m->backend), RC_OK);
+}
+
+static void a_fiber_may_make_one(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 1);
+    struct made m = {.rig = &rig};
+    rig_on(&rig, 0, make_there, &m);
+    assert_int_equal(use_on(&rig, 0, m.backend, true).rc, RC_OK);
+    backend_release(&m.backend);
+    rig_close(&rig);
+}
+
 static void why_there_is_no_connection_is_counted(void **state)
 {
     (void)state;
@@ -348,6 +413,8 @@ int main(void)
         cmocka_unit_test(what_the_peer_closes_is_not_kept),
         cmocka_unit_test(without_an_owner_nothing_is_kept),
         cmocka_unit_test(backends_come_and_go),
+        cmocka_unit_test(a_name_is_free_at_once),
+        cmocka_unit_test(a_fiber_may_make_one),
         cmocka_unit_test(why_there_is_no_connection_is_counted),
         cmocka_unit_test(time_outs_are_its_own_or_the_parameters),
         cmocka_unit_test(a_preface_goes_first),
