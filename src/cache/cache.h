@@ -123,9 +123,18 @@ MUST_USE enum rc obj_store(struct objcore *busy, struct stevedore *const *list, 
 MUST_USE enum rc obj_set(struct objcore *busy, enum obj_attr attr, struct str value);
 void obj_set_times(struct objcore *busy, const struct obj_times *times);
 void obj_set_flags(struct objcore *busy, unsigned obj_flags);
+/* The whole body is that of `old`, which is complete and will be replaced by this one; without
+ * copying.  After obj_store, before obj_ready, instead of obj_space.  RC_UNSUPPORTED: copy it. */
+MUST_USE enum rc obj_adopt(struct objcore *busy, struct objcore *old);
+/* Before obj_ready: forgets what was stored and set so far. */
+void obj_restart(struct objcore *busy);
+/* Whether somebody is parked behind this fetch. */
+bool obj_is_awaited(const struct objcore *busy);
 /* The head is known: those who wait may use it and follow the body.  False: a purge came between,
  * it will answer those and then go. */
 bool obj_ready(struct objcore *busy);
+/* obj_space and obj_grown may also come before obj_ready, for a body that is shown only when it is
+ * whole. */
 /* Room for body bytes, at most `want`, at least one.  RC_NOSPACE, RC_NOFILES: obj_relay may help.
  * Of a relayed body also RC_NOT_FOUND: nobody reads it.  Yields. */
 YIELDS MUST_USE enum rc obj_space(struct objcore *busy, uint64_t want, void **ptr, size_t *len);

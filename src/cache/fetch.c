@@ -94,6 +94,14 @@ static struct boc *boc_in(const struct objcore *busy, enum boc_state state)
     return boc;
 }
 
+/* A body may grow before others may have it. */
+static struct boc *boc_growing(const struct objcore *busy)
+{
+    struct boc *boc = boc__of_busy(busy);
+    CHECK(boc__state(boc) == BOC_READY || boc__state(boc) == BOC_FETCHING);
+    return boc;
+}
+
 static void boc_advance(struct boc *boc, enum boc_state state)
 {
     atomic_store_explicit(&boc->state, state, memory_order_release);
@@ -252,7 +260,7 @@ YIELDS static enum rc next_space(struct objcore *busy, struct boc *boc, uint64_t
 
 enum rc obj_space(struct objcore *busy, uint64_t want, void **ptr, size_t *len)
 {
-    struct boc *boc = boc_in(busy, BOC_READY);
+    struct boc *boc = boc_growing(busy);
     CHECK(want > 0);
     if (boc->space != NULL && boc->space_used == boc->space_bytes) {
         end_space(busy, boc);
@@ -289,7 +297,7 @@ void obj_relay(struct objcore *busy, size_t window_bytes)
 
 void obj_grown(struct objcore *busy, size_t bytes)
 {
-    struct boc *boc = boc_in(busy, BOC_READY);
+    struct boc *boc = boc_growing(busy);
     CHECK(boc->space != NULL);
     CHECK(bytes <= boc->space_bytes - boc->space_used);
     if (bytes == 0) {

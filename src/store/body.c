@@ -153,6 +153,9 @@ enum rc mem__file_finish(struct mem_file *f, uint64_t body_len)
 {
     struct mem *m = mem_of(f->seg.stv);
     CHECK(body_len <= f->have_bytes);
+    if (f->final) {
+        return RC_OK; /* another object's body before */
+    }
     if (m->link != NULL && !f->announced) {
         seam_step(m->seam);
         enum rc rc = seam_fails(m->seam, STV_CALL_PUT)

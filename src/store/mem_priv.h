@@ -54,6 +54,7 @@ struct mem_file {
     bool final;
     bool announced;          /* the vault has it */
     bool dropped;            /* its object is gone */
+    unsigned owners;         /* objects whose body it is */
     _Atomic bool is_settled; /* lent, sealed and final: payload needs no lock.  Written under it */
 };
 
@@ -67,7 +68,8 @@ struct mem_obj {
         uint64_t interim_bytes;     /* lent to the writer, while it grows */
         struct mem_obj *next_found; /* is_in_found: chain in mem.found */
     };
-    uint64_t promised; /* part of mem.promised_bytes, until final */
+    struct mem_obj *takes_from; /* adopt.c; until final */
+    uint64_t promised;          /* part of mem.promised_bytes, until final */
     uint32_t record;
     uint32_t crc;
     bool unclaimed; /* recovered, and nobody has seen it yet */
@@ -213,6 +215,11 @@ void mem__entomb_older(struct mem *m, const struct mem_obj *o);
 /* Without the lock. */
 void mem__entomb(struct stevedore *stv, const struct digest *digest, stv_which_fn *which,
                  void *arg);
+
+/* ---- adopt.c ---- */
+MUST_USE enum rc mem__adopt(struct stv_obj *to, struct stv_obj *from);
+/* Under the lock, before the heir's record becomes live. */
+void mem__inherit(struct mem *m, struct mem_obj *heir);
 
 /* ---- recover.c ---- */
 /* Takes over an earlier worker's files.  RC_NOT_FOUND: there are none that can be used. */

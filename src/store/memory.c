@@ -290,6 +290,9 @@ static enum rc go_live(struct mem *m, struct mem_obj *o)
 {
     mem_lock(m);
     bool is_dead = atomic_load(&o->obj.is_dead);
+    if (!is_dead) {
+        mem__inherit(m, o);
+    }
     if (!is_dead && o->record != CAT_NO_RECORD) {
         cat_set_state(&m->cat.record[o->record], CAT_LIVE);
     }
@@ -375,12 +378,16 @@ static void forget(struct mem *m, struct mem_obj *o)
 {
     m->alive--;
     keep_promise(m, o);
+    struct mem_file *f = o->body != NULL && o->body->kind == MEM_FILE ? mem_file_of(o->body) : NULL;
+    if (f != NULL) {
+        CHECK(f->owners > 0);
+        f->owners--;
+    }
     if (!o->obj.is_final) {
         return;
     }
     m->dying_bytes -= o->estimate;
-    if (o->body->kind == MEM_FILE) {
-        struct mem_file *f = mem_file_of(o->body);
+    if (f != NULL && f->owners == 0) {
         f->dropped = true;
         m->stats.bytes_lent += f->lent ? f->charged_bytes : 0;
     }
@@ -400,7 +407,7 @@ void mem__deleteobj(struct stv_obj *obj)
         }
         catalog_free_record(&m->cat, o->record);
     }
-    if (o->body != NULL && o->body->kind == MEM_FILE) {
+    if (o->body != NULL && o->body->kind == MEM_FILE && mem_file_of(o->body)->owners == 0) {
         map = mem__file_unmap(m, mem_file_of(o->body));
     }
     mem_unlock(m);
@@ -517,13 +524,15 @@ static void leave(struct mem_obj *o)
 {
     if (o->body->kind == MEM_FILE) {
         struct mem_file *f = mem_file_of(o->body);
-        if (f->map != NULL) {
-            CHECK(f->map->seg.refs == 1);
-            CHECK(munmap(f->map->ptr, f->map->len) == 0);
-            free(f->map);
+        if (--f->owners == 0) {
+            if (f->map != NULL) {
+                CHECK(f->map->seg.refs == 1);
+                CHECK(munmap(f->map->ptr, f->map->len) == 0);
+                free(f->map);
+            }
+            (void)close(f->fd);
+            free(f);
         }
-        (void)close(f->fd);
-        free(f);
     } else {
         free(mem_slot_of(o->body));
     }
@@ -552,6 +561,7 @@ static const struct stv_ops mem_ops = {
     .newobj = mem_newobj,
     .alloc = mem_alloc,
     .commit = mem_commit,
+    .adopt = mem__adopt,
     .ref = mem__ref,
     .rel = mem__seg_unref,
     .final = mem_final,

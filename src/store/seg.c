@@ -41,6 +41,7 @@ struct mem_file *mem__file_wrap(struct mem *m, int take_fd, uint64_t id)
     seg_init(&f->seg, m, MEM_FILE);
     f->fd = take_fd;
     f->id = id;
+    f->owners = 1;
     list_init(&f->lru);
     return f;
 }

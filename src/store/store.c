@@ -61,6 +61,18 @@ enum rc stv_ref(struct stv_obj *obj, uint64_t body_off, bool map, struct stv_lea
     return obj->stv->ops->ref(obj, body_off, map, out);
 }
 
+enum rc stv_adopt(struct stv_obj *obj, struct stv_obj *from)
+{
+    CHECK_OBJ(obj, STV_OBJ_MAGIC);
+    CHECK_OBJ(from, STV_OBJ_MAGIC);
+    CHECK(!obj->is_final);
+    CHECK(from->is_final);
+    if (obj->stv != from->stv || from->body_len == 0) {
+        return RC_UNSUPPORTED;
+    }
+    return obj->stv->ops->adopt(obj, from);
+}
+
 void stv_rel(struct stv_lease *lease)
 {
     struct stv_seg *seg = lease->seg;

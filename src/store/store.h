@@ -118,6 +118,10 @@ MUST_USE enum rc stv_newobj(struct stevedore *stv, uint64_t estimate, struct stv
 YIELDS MUST_USE enum rc stv_alloc(struct stv_obj *obj, uint64_t want, void **ptr, size_t *len);
 /* Ends the interim segment with `used` bytes of it; the rest goes back.  Bytes may move. */
 void stv_commit(struct stv_obj *obj, size_t used);
+/* Instead of stv_alloc and stv_commit: the whole body of `from`, which is final, or was before it
+ * died, becomes that of obj too, without being copied; `from` is replaced by obj, and lives (as its
+ * owner's reference) until obj is final or deleted.  RC_UNSUPPORTED: copy it. */
+MUST_USE enum rc stv_adopt(struct stv_obj *obj, struct stv_obj *from);
 /* Readers, also while it grows: a lease on the bytes from body_off on.  `map`: the caller needs
  * ptr.  RC_NOT_FOUND: nothing allocated there (yet); RC_NOSPACE: cannot be mapped now. */
 MUST_USE enum rc stv_ref(struct stv_obj *obj, uint64_t body_off, bool map, struct stv_lease *out);

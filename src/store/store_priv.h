@@ -49,6 +49,7 @@ struct stv_ops {
     enum rc (*newobj)(struct stevedore *stv, uint64_t estimate, struct stv_obj **out);
     YIELDS enum rc (*alloc)(struct stv_obj *obj, uint64_t want, void **ptr, size_t *len);
     void (*commit)(struct stv_obj *obj, size_t used);
+    enum rc (*adopt)(struct stv_obj *to, struct stv_obj *from);
     enum rc (*ref)(struct stv_obj *obj, uint64_t body_off, bool map, struct stv_lease *out);
     void (*rel)(struct stv_seg *seg);
     YIELDS enum rc (*final)(struct stv_obj *obj, struct str oa, const struct stv_record *record);

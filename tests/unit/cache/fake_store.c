@@ -189,6 +189,13 @@ enum rc stv_ref(struct stv_obj *obj, uint64_t body_off, bool map, struct stv_lea
     return rc;
 }
 
+enum rc stv_adopt(struct stv_obj *obj, struct stv_obj *from)
+{
+    (void)obj;
+    (void)from;
+    return RC_UNSUPPORTED;
+}
+
 void stv_rel(struct stv_lease *lease)
 {
     if (lease->seg != NULL) {
