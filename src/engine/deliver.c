@@ -15,8 +15,8 @@
 
 /* ---- heads ---- */
 
-static MUST_USE enum rc set_number(struct request *req, struct http *resp, enum http_hdr_id id,
-                                   uint64_t one, uint64_t two)
+enum rc deliver__number(struct request *req, struct http *resp, enum http_hdr_id id, uint64_t one,
+                        uint64_t two)
 {
     char text[48];
     struct sb sb = sb_of(text, sizeof text);
@@ -29,12 +29,13 @@ static MUST_USE enum rc set_number(struct request *req, struct http *resp, enum 
     return own.ptr == NULL ? RC_LIMIT : http_set(resp, id, own);
 }
 
-enum rc deliver__dress(struct wrk *wrk, struct request *req, struct http *resp, uint64_t object_xid,
-                       uint64_t age_s)
+/* What every response says of us. */
+static MUST_USE enum rc dress(struct wrk *wrk, struct request *req, struct http *resp,
+                              uint64_t object_xid, uint64_t age_s)
 {
-    enum rc rc = set_number(req, resp, HDR_X_VARNISH, req->vxid, object_xid);
+    enum rc rc = deliver__number(req, resp, HDR_X_VARNISH, req->vxid, object_xid);
     if (rc == RC_OK) {
-        rc = set_number(req, resp, HDR_AGE, age_s, 0);
+        rc = deliver__number(req, resp, HDR_AGE, age_s, 0);
     }
     if (rc == RC_OK) {
         rc = http_add(resp, HDR_VIA, wrk->engine->via);
@@ -49,14 +50,6 @@ static MUST_USE enum rc offer_ranges(struct engine *engine, struct http *resp)
         return RC_OK;
     }
     return http_set(resp, HDR_ACCEPT_RANGES, STR("bytes"));
-}
-
-/* The head is whole: the policy's turn. */
-static void ask_policy(struct wrk *wrk, struct request *req, struct http *resp)
-{
-    log__head(&req->log, LOG_RESP, resp);
-    policy_builtin.deliver(req, resp);
-    log__timestamp(&req->log, STR("Process"), wrk_real_ns(wrk), req->t_first_ns, &req->t_prev_ns);
 }
 
 uint32_t deliver__object_xid(const struct objcore *oc)
@@ -99,8 +92,7 @@ static struct http *object_head(struct engine *engine, struct request *req,
     struct wrk *wrk = engine__wrk(engine);
     uint64_t age_s = object_age_s(oc, wrk_real_ns(wrk));
     uint64_t xid = is_hit ? deliver__object_xid(oc) : 0;
-    if (deliver__dress(wrk, req, resp, xid, age_s) != RC_OK ||
-        offer_ranges(engine, resp) != RC_OK) {
+    if (dress(wrk, req, resp, xid, age_s) != RC_OK || offer_ranges(engine, resp) != RC_OK) {
         return NULL;
     }
     return resp;
@@ -114,13 +106,20 @@ static struct http *relay_head(struct engine *engine, struct request *req, const
         return NULL;
     }
     resp->proto = STR("HTTP/1.1");
-    if (deliver__dress(engine__wrk(engine), req, resp, 0, 0) != RC_OK) {
+    if (dress(engine__wrk(engine), req, resp, 0, 0) != RC_OK) {
         return NULL;
     }
     if (f->kind != FETCH_PASS && offer_ranges(engine, resp) != RC_OK) {
         return NULL;
     }
     return resp;
+}
+
+enum rc deliver__head(struct request *req)
+{
+    req->resp = req->oc != NULL ? object_head(req->engine, req, req->oc, req->is_hit)
+                                : relay_head(req->engine, req, req->fetch);
+    return req->resp == NULL ? RC_LIMIT : RC_OK;
 }
 
 /* ---- conditions, ranges, lengths ---- */
@@ -142,7 +141,7 @@ static MUST_USE enum rc settle_length(struct request *req, struct http *resp, ui
     if (len == UINT64_MAX) {
         return RC_OK;
     }
-    enum rc rc = set_number(req, resp, HDR_CONTENT_LENGTH, len, 0);
+    enum rc rc = deliver__number(req, resp, HDR_CONTENT_LENGTH, len, 0);
     if (rc == RC_OK) {
         vslb_header(&req->log, SLT_RespHeader, STR("Content-Length"),
                     http_get(resp, HDR_CONTENT_LENGTH));
@@ -150,12 +149,12 @@ static MUST_USE enum rc settle_length(struct request *req, struct http *resp, ui
     return rc;
 }
 
-enum rc deliver__settle(struct engine *engine, struct request *req, struct http *resp,
-                        uint64_t body_len, struct part *part)
+enum rc deliver__settle(struct request *req, struct http *resp, uint64_t body_len,
+                        struct part *part)
 {
     *part = (struct part){.off = 0, .len = body_len};
     bool by_range = resp->status == 200 && http_has(req->http, HDR_RANGE) &&
-                    param(engine->conf.params, http_range_support);
+                    param(req->engine->conf.params, http_range_support);
     vslb_str(&req->log, SLT_Filters, by_range ? STR(" range") : STR(""));
     enum rc rc = by_range ? range__apply(req, resp, body_len, part) : RC_OK;
     return rc == RC_OK ? settle_length(req, resp, part->len) : rc;
@@ -173,24 +172,6 @@ static enum rc no_room(struct wrk *wrk)
 {
     wrk->main.client_resp_500++;
     return RC_LIMIT;
-}
-
-/* ---- stored bodies ---- */
-
-enum rc deliver__object(struct engine *engine, struct request *req, struct objcore *oc, bool is_hit)
-{
-    struct wrk *wrk = engine__wrk(engine);
-    struct http *resp = object_head(engine, req, oc, is_hit);
-    if (resp == NULL) {
-        return no_room(wrk);
-    }
-    ask_policy(wrk, req, resp);
-    apply_conditions(wrk, req, resp);
-    struct part part;
-    if (deliver__settle(engine, req, resp, obj_len(oc), &part) != RC_OK) {
-        return no_room(wrk);
-    }
-    return lane__send(engine, req, resp, oc, &part);
 }
 
 /* ---- what is not stored ---- */
@@ -241,16 +222,10 @@ static YIELDS enum rc relay_body(struct request *req, struct fetch *f, const str
     return req->transport->end(req);
 }
 
-enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch *f)
+static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
 {
-    struct wrk *wrk = engine__wrk(engine);
-    struct http *resp = relay_head(engine, req, f);
-    if (resp == NULL) {
-        return no_room(wrk);
-    }
-    ask_policy(wrk, req, resp);
-    apply_conditions(wrk, req, resp);
-    bool has_body = f->body.framing != H1_BODY_NONE;
+    struct http *resp = req->resp;
+    bool has_body = fetch__has_body(f);
     if (!has_body) {
         fetch__let_go(f);
     }
@@ -258,14 +233,25 @@ enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch 
     if (!has_body && (f->bereq->method_id == HTTP_M_HEAD || resp->status == 304)) {
         /* An answer without a body because nobody asked for one may say how long it would be. */
         vslb_str(&req->log, SLT_Filters, STR(""));
-    } else if (deliver__settle(engine, req, resp, fetch__length(f), &part) != RC_OK) {
-        return no_room(wrk);
+    } else if (deliver__settle(req, resp, fetch__length(f), &part) != RC_OK) {
+        return no_room(engine__wrk(req->engine));
     }
     has_body = has_body && req->sends_body && part.len > 0;
-    enum rc rc = req->transport->head(req, resp, has_body ? part.len : 0, NULL, 0);
-    if (rc != RC_OK || !has_body) {
-        return rc;
-    }
     fetch__log_body(f);
-    return relay_body(req, f, &part);
+    enum rc rc = req->transport->head(req, resp, has_body ? part.len : 0, NULL, 0);
+    return rc == RC_OK && has_body ? relay_body(req, f, &part) : rc;
+}
+
+enum rc deliver__transmit(struct request *req)
+{
+    struct wrk *wrk = engine__wrk(req->engine);
+    apply_conditions(wrk, req, req->resp);
+    if (req->oc == NULL) {
+        return transmit_fetch(req, req->fetch);
+    }
+    struct part part;
+    if (deliver__settle(req, req->resp, obj_len(req->oc), &part) != RC_OK) {
+        return no_room(wrk);
+    }
+    return lane__send(req->engine, req, req->resp, req->oc, &part);
 }

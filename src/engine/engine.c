@@ -5,7 +5,7 @@
  * Ids (VXIDs) are handed to loops in blocks, so that no request touches a word that other loops
  * write.  After `debug.xid` ids must be strictly consecutive over all loops: blocks of one, and the
  * blocks that loops still hold are dropped when they see that the epoch has moved. */
-#include "engine/engine_priv.h"
+#include "engine/policy.h"
 
 #include <stdlib.h>
 
@@ -24,6 +24,9 @@ struct engine *engine_new(const struct engine_conf *conf)
     struct engine *e = xcalloc(1, sizeof *e);
     e->magic = ENGINE_MAGIC;
     e->conf = *conf;
+    if (e->conf.policy == NULL) {
+        e->conf.policy = &policy_builtin;
+    }
     e->slot = run_slot_claim(conf->run);
     e->via_text = xasprintf("1.1 %s (objmapper/" OBJM_VERSION ")", conf->identity);
     e->via = str_of(e->via_text);

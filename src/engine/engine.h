@@ -26,7 +26,8 @@ struct engine_conf {
     struct vsl *log;
     struct vsc_main *main;
     struct vsc_objm *objm;
-    const char *identity; /* what Via says */
+    const char *identity;        /* what Via says */
+    const struct policy *policy; /* NULL: the built-in one */
     const char *vcl_name;
 };
 /* All pointers are borrowed as long as the engine lives.  The caller owns it. */
@@ -86,6 +87,17 @@ struct transport {
     bool (*takes_files)(const struct request *req, uint64_t *min_bytes);
 };
 
+/* A body that a policy makes; grows on the heap. */
+struct synth_text {
+    char *ptr;
+    size_t len;
+    size_t cap;
+};
+enum { SYNTH_BYTES_MAX = 64 << 20 };
+
+struct policy;
+struct fetch;
+
 struct request_bytes {
     uint64_t req_head, req_body, resp_head, resp_body;
 };
@@ -127,6 +139,29 @@ struct request {
     struct str proxy_tlvs; /* what the proxy added (http/proxy.h); STR_NONE without one */
     struct vslb log;
     struct request_bytes bytes;
+
+    /* The rest is the engine's (zero before).  What policies read and change: */
+    bool hash_always_miss;   /* nothing that is there will do */
+    bool hash_ignore_busy;   /* wait for no other's fetch */
+    bool hash_ignore_vary;   /* any variant will do */
+    struct backend *backend; /* for the fetch; NULL: none */
+    unsigned err_status;     /* for a response of our own */
+    struct str err_reason;   /* STR_NONE: the usual one */
+    struct synth_text synth; /* its body */
+    struct http *resp;       /* in deliver and synth */
+    struct digest digest;    /* in hash */
+    /* ... and read. */
+    unsigned restarts;
+    bool is_hit, is_hitmiss, is_hitpass;
+    struct objcore *oc; /* in hit, and in deliver unless the answer is passed through; counted */
+    /* Neither. */
+    struct engine *engine;
+    const struct policy *policy;
+    void *policy_arg; /* the policy's own */
+    struct str policy_name;
+    struct objcore *busy; /* to be fetched into */
+    struct fetch *fetch;  /* whose answer is passed through */
+    enum rc rc;           /* how sending ended */
 };
 
 /* Answers the request; all records from Begin to End are the engine's, and the counters.  RC_OK:

@@ -81,6 +81,8 @@ void log__status(struct vslb *log, struct http *resp, unsigned status);
 
 enum fetch_kind { FETCH_MISS, FETCH_PASS, FETCH_BACKGROUND, FETCH_PIPE };
 
+struct policy;
+
 struct fetch {
     uint32_t magic;
     enum fetch_kind kind;
@@ -93,11 +95,31 @@ struct fetch {
     struct bconn *conn;
     struct proxy_addr client; /* for a backend that wants a preface */
     struct proxy_addr server;
+    const struct policy *policy;
+    void *policy_arg; /* the policy's own */
+    bool has_begun;
+    /* What policies read and change, with bereq, beresp, times and synth. */
     bool is_uncacheable;
-    bool is_marker;  /* the busy core becomes a hit-for-miss marker */
-    bool lost_body;  /* the client's body broke off or made no sense */
-    bool got_bytes;  /* of the answer */
-    bool keeps_conn; /* both sides said so; the body must have been read too */
+    bool do_stream;          /* others, and the client, may have the body while it comes */
+    struct stevedore *store; /* NULL: the engine's choice */
+    struct backend *backend; /* NULL: every exchange fails */
+    /* ... and read. */
+    unsigned retries;
+    bool was_304; /* the body is that of `old` */
+    /* What is to be renewed, if the request is conditional; counted. */
+    struct objcore *old;
+    bool is_adopted;         /* ... and its body is the busy core's too, without a copy */
+    struct objcore *stored;  /* do_stream off: the whole answer; counted */
+    struct synth_text synth; /* the body, if is_synth */
+    bool is_synth;
+    unsigned err_status; /* 0: none was given */
+    struct str err_reason;
+    bool is_deliberate; /* the error is the policy's wish */
+    bool is_hitpass;    /* the busy core becomes a hit-for-pass marker */
+    bool is_marker;     /* ... or that, or a hit-for-miss marker */
+    bool lost_body;     /* the client's body broke off or made no sense */
+    bool got_bytes;     /* of the answer */
+    bool keeps_conn;    /* both sides said so; the body must have been read too */
     unsigned conn_bits;
     struct obj_times times;
     struct str asked_range; /* the Range that was sent, as the policy found it */
@@ -128,11 +150,14 @@ struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_
 void fetch__free(struct fetch **fetch);
 /* Makes and logs the backend request, first of all.  RC_LIMIT: it does not fit. */
 MUST_USE enum rc fetch__prepare(struct fetch *f);
-/* Sends the request and reads the head of the answer; then the policy has decided.  Yields. */
-YIELDS MUST_USE enum rc fetch__head(struct fetch *f);
+/* The states of a fetch, up to a body that can be delivered or stored (fetch_steps.c): that of the
+ * backend's answer, of what it renews, or of our own.  False: there is nothing.  After it f->stored
+ * is the whole answer, if the policy wanted it whole.  Yields. */
+YIELDS MUST_USE bool fetch__head(struct fetch *f);
 /* Body bytes into dst: at least one, or RC_EOF at its orderly end.  Yields. */
 YIELDS MUST_USE enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got);
 bool fetch__body_is_read(const struct fetch *f);
+bool fetch__has_body(const struct fetch *f);
 /* Nobody wants the rest of the body: if all of it is here already the connection can be kept. */
 void fetch__skip_received(struct fetch *f);
 /* Takes a connection and logs it; or logs why there is none.  As backend_get, RC_NOT_FOUND when
@@ -153,6 +178,8 @@ YIELDS void fetch__store_apart(struct fetch **take_fetch);
 MUST_USE enum rc fetch__publish(struct fetch *f);
 /* The busy core becomes a marker that tells others not to wait.  Yields. */
 YIELDS void fetch__mark(struct fetch *f);
+/* Gives the busy core up. */
+void fetch__fail_busy(struct fetch *f);
 /* Refreshes in the background, on a fiber of its own.  Takes *take_busy. */
 void fetch__background(struct engine *engine, struct request *req, struct objcore **take_busy);
 
@@ -165,33 +192,75 @@ struct part {
     bool is_range;
 };
 
-/* Delivers a stored object, complete or still growing.  Yields. */
-YIELDS MUST_USE enum rc deliver__object(struct engine *engine, struct request *req,
-                                        struct objcore *oc, bool is_hit);
-/* Delivers what a fetch brings, byte by byte, without storing it.  Yields. */
-YIELDS MUST_USE enum rc deliver__relay(struct engine *engine, struct request *req, struct fetch *f);
+/* Makes req->resp from req->oc or req->fetch.  RC_LIMIT: no room. */
+MUST_USE enum rc deliver__head(struct request *req);
+/* Conditions, ranges and lengths; then sends it with its body.  Yields. */
+YIELDS MUST_USE enum rc deliver__transmit(struct request *req);
 /* The transaction that fetched the object. */
 uint32_t deliver__object_xid(const struct objcore *oc);
-/* Adds what every response says of us. RC_LIMIT: no room. */
-MUST_USE enum rc deliver__dress(struct wrk *wrk, struct request *req, struct http *resp,
-                                uint64_t object_xid, uint64_t age_s);
 /* Last changes of a head, once the policy has spoken: the part of the body that is wanted, and the
  * length that goes with it.  body_len: UINT64_MAX if it is not known.  RC_LIMIT: no room. */
-MUST_USE enum rc deliver__settle(struct engine *engine, struct request *req, struct http *resp,
-                                 uint64_t body_len, struct part *part);
+MUST_USE enum rc deliver__settle(struct request *req, struct http *resp, uint64_t body_len,
+                                 struct part *part);
+/* A field with one or (two != 0) two numbers; its text in the request's arena.  RC_LIMIT. */
+MUST_USE enum rc deliver__number(struct request *req, struct http *resp, enum http_hdr_id id,
+                                 uint64_t one, uint64_t two);
 /* Makes 206 or 416 of a 200 to a request with a Range.  RC_LIMIT: no room. */
 MUST_USE enum rc range__apply(struct request *req, struct http *resp, uint64_t body_len,
                               struct part *part);
 /* Sends the head, and the part of the stored body by whichever lane.  Yields. */
 YIELDS MUST_USE enum rc lane__send(struct engine *engine, struct request *req, struct http *resp,
                                    struct objcore *oc, const struct part *part);
-/* A response of our own; `cause` is the fetch's VXID for the page, or the request's.  Yields. */
-YIELDS MUST_USE enum rc synth__deliver(struct engine *engine, struct request *req, unsigned status,
-                                       struct str reason, uint32_t cause_xid);
+
+/* Makes req->resp of a response of our own.  RC_LIMIT: no room. */
+MUST_USE enum rc synth__head(struct request *req);
+/* Sends it, with req->synth as body.  Yields. */
+YIELDS MUST_USE enum rc synth__transmit(struct request *req);
+/* A head and nothing else, for when all else has failed.  The connection ends.  Yields. */
+YIELDS MUST_USE enum rc synth__minimal(struct request *req, unsigned status);
+/* The page that the built-in policy makes.  RC_LIMIT. */
+MUST_USE enum rc synth__page(struct synth_text *text, unsigned status, struct str reason,
+                             uint32_t xid);
+
+/* ---- texts that policies make (synth.c) ---- */
+
+/* RC_LIMIT past SYNTH_BYTES_MAX. */
+MUST_USE enum rc synth__add(struct synth_text *text, struct str more);
+void synth__clear(struct synth_text *text);
+
+/* ---- the client's side (request.c, reach.c) ---- */
+
+enum req_step {
+    REQ_RECV,
+    REQ_LOOKUP,
+    REQ_PASS,
+    REQ_PIPE,
+    REQ_PURGE,
+    REQ_DELIVER,
+    REQ_SYNTH,
+    REQ_RESTART,
+    REQ_VCLFAIL,
+    REQ_DONE
+};
+typedef struct policy_verdict req_ask_fn(struct request *req);
+/* Asks, and makes the step of those answers that mean the same everywhere: synth, restart, pass,
+ * fail.  True: go to *next; false: the one answer that remains. */
+YIELDS MUST_USE bool req__ask(struct request *req, req_ask_fn *fn, unsigned may,
+                              enum req_step *next);
+/* States in which an object, or what takes its place, is reached.  Yield. */
+YIELDS MUST_USE enum req_step req__lookup(struct request *req);
+YIELDS MUST_USE enum req_step req__pass(struct request *req);
+/* Connects the client with a backend until both have ended (pipe.c); req->was_piped says that no
+ * response was sent and that the connection is used up. */
+YIELDS MUST_USE enum req_step req__pipe(struct request *req);
+/* Lets go of what was to be delivered. */
+void req__drop(struct request *req);
 
 /* ---- keys (key.c) ---- */
 
-/* The policy's key for this host and URL, perhaps remembered. */
+/* The built-in policy's key for this host and URL. */
+void key__plain(struct str host, struct str url, struct digest *digest);
+/* The same, perhaps remembered. */
 void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *digest);
 /* A cheap hash of a name, which decides about speed and nothing else. */
 uint64_t key__hash(struct str host, struct str url);

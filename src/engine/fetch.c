@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* The backend's side of a miss or a pass: up to the moment at which the head of the answer is known
- * and the policy has spoken.  What follows is in fetch_body.c.
+/* A fetch: its life, its request, and one exchange with a backend.  What is decided when is in
+ * fetch_steps.c, the body in fetch_body.c.
  *
  * The head is fetched on the fiber of whoever needs it, so that an answer that cannot be cached
  * goes on to that client through this very buffer.  Only when it is to be stored does the body get
  * a fiber of its own: then nobody's slow connection holds it up. */
-#include "engine/policy.h"
+#include "engine/fetch_priv.h"
 #include "engine/req_body.h"
 
 #include <inttypes.h>
-
-#include "http/http_cache.h"
-#include "http/http_condition.h"
 
 /* How many interim (1xx) answers a backend may send before the real one. */
 #define INTERIM_MAX 8
@@ -40,6 +37,10 @@ struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_
         .vxid = engine_vxid(engine),
         .parent_vxid = req->vxid,
         .is_uncacheable = kind == FETCH_PASS,
+        .do_stream = true,
+        .policy = req->policy,
+        .backend = req->backend,
+        .store = NULL,
         .t_first_ns = clock_real_ns(),
     };
     f->t_prev_ns = f->t_first_ns;
@@ -85,10 +86,19 @@ static bool sends_body(const struct fetch *f)
 /* Who names no host asks the backend for what it calls itself. */
 static enum rc set_default_host(struct fetch *f)
 {
-    const struct backend *backend = f->engine->conf.backend;
+    const struct backend *backend = f->backend;
     struct str host = backend == NULL ? STR_NONE : str_of(backend_host_header(backend));
     host = arena_dup(&f->arena, host.ptr == NULL ? f->req->server_addr : host);
     return host.ptr == NULL ? RC_LIMIT : http_set(f->bereq, HDR_HOST, host);
+}
+
+enum rc fetch__set_xid(struct fetch *f)
+{
+    char xid[12];
+    struct sb sb = sb_of(xid, sizeof xid);
+    sb_u64(&sb, f->vxid);
+    struct str own = arena_dup(&f->arena, sb_str(&sb));
+    return own.ptr == NULL ? RC_LIMIT : http_set(f->bereq, HDR_X_VARNISH, own);
 }
 
 static enum rc make_bereq(struct fetch *f)
@@ -116,12 +126,11 @@ static enum rc make_bereq(struct fetch *f)
         rc = set_default_host(f);
     }
     f->asked_range = http_get(f->bereq, HDR_RANGE);
-    char xid[12];
-    struct sb sb = sb_of(xid, sizeof xid);
-    sb_u64(&sb, f->vxid);
-    struct str own_xid = arena_dup(&f->arena, sb_str(&sb));
     if (rc == RC_OK) {
-        rc = own_xid.ptr == NULL ? RC_LIMIT : http_set(f->bereq, HDR_X_VARNISH, own_xid);
+        rc = fetch__ask_conditionally(f);
+    }
+    if (rc == RC_OK) {
+        rc = fetch__set_xid(f);
     }
     if (rc == RC_OK && f->kind == FETCH_BACKGROUND) {
         rc = http_own(f->bereq, &f->arena);
@@ -134,11 +143,11 @@ static void log_begin(struct fetch *f)
     struct str kind = kind_name(f->kind);
     vslb_printf(&f->req->log, SLT_Link, "bereq %u %.*s", f->vxid, STR_ARG(kind));
     vslb_printf(&f->log, SLT_Begin, "bereq %u %.*s", f->parent_vxid, STR_ARG(kind));
-    vslb_str(&f->log, SLT_VCL_use, str_of(f->engine->conf.vcl_name));
+    vslb_str(&f->log, SLT_VCL_use, f->req->policy_name);
     log__timestamp(&f->log, STR("Start"), f->t_first_ns, f->t_first_ns, &f->t_prev_ns);
 }
 
-static void stamp(struct fetch *f, struct str label)
+void fetch__stamp(struct fetch *f, struct str label)
 {
     log__timestamp(&f->log, label, clock_real_ns(), f->t_first_ns, &f->t_prev_ns);
 }
@@ -305,7 +314,7 @@ static void log_open(struct fetch *f)
 enum rc fetch__connect(struct fetch *f, bool fresh)
 {
     struct wrk *wrk = engine__wrk(f->engine);
-    struct backend *backend = f->engine->conf.backend;
+    struct backend *backend = f->backend;
     if (backend == NULL) {
         vslb_str(&f->log, SLT_FetchError, STR("No backend"));
         return RC_NOT_FOUND;
@@ -334,7 +343,7 @@ enum rc fetch__connect(struct fetch *f, bool fresh)
     } else {
         wrk->main.backend_conn++;
     }
-    stamp(f, STR("Connected"));
+    fetch__stamp(f, STR("Connected"));
     log_open(f);
     return RC_OK;
 }
@@ -345,7 +354,6 @@ static void count_bytes(struct fetch *f)
     struct vsc_vbe *vbe = backend_counters(bconn_backend(f->conn));
     struct request_bytes *now = &f->bytes;
     struct request_bytes *then = &f->counted;
-    now->resp_body = f->body_got;
     vsc_add(&vbe->bereq_hdrbytes, now->req_head - then->req_head);
     vsc_add(&vbe->bereq_bodybytes, now->req_body - then->req_body);
     vsc_add(&vbe->beresp_hdrbytes, now->resp_head - then->resp_head);
@@ -353,7 +361,7 @@ static void count_bytes(struct fetch *f)
     *then = *now;
 }
 
-static void drop_connection(struct fetch *f, bool reusable)
+void fetch__drop_connection(struct fetch *f, bool reusable)
 {
     struct wrk *wrk = engine__wrk(f->engine);
     count_bytes(f);
@@ -376,7 +384,7 @@ static YIELDS enum rc exchange(struct fetch *f)
     if ((rc != RC_OK && rc != RC_RESET) || f->lost_body) {
         return rc;
     }
-    stamp(f, STR("Bereq"));
+    fetch__stamp(f, STR("Bereq"));
     /* When the backend did not take the whole request there may be an answer that says why. */
     enum rc read_rc = read_head(f);
     if (read_rc == RC_OK) {
@@ -390,191 +398,58 @@ static YIELDS enum rc exchange(struct fetch *f)
     return read_rc;
 }
 
-/* ---- what the head says ---- */
-
-static void set_times(struct fetch *f)
+bool fetch__is_conn_clean(const struct fetch *f)
 {
-    const struct params *p = f->engine->conf.params;
-    const struct http_fresh_defaults defaults = {
-        .ttl_ns = param(p, default_ttl),
-        .grace_ns = param(p, default_grace),
-        .keep_ns = param(p, default_keep),
-        .clock_skew_ns = 10 * NS_PER_S,
-    };
-    /* The loop's clock, as Age is computed by it later. */
-    uint64_t now_ns = wrk_real_ns(engine__wrk(f->engine));
-    struct http_fresh fresh;
-    http_freshness(f->beresp, now_ns, &defaults, &fresh);
-    f->times = (struct obj_times){
-        .t_origin_ns = fresh.origin_ns,
-        .ttl_ns = fresh.ttl_ns < 0 ? 0 : (uint64_t)fresh.ttl_ns,
-        .grace_ns = fresh.grace_ns,
-        .keep_ns = fresh.keep_ns,
-    };
-    vslb_printf(&f->log, SLT_TTL, "RFC %.0f %.0f %.0f %.0f %.0f %lld %lld %u %s",
-                (double)fresh.ttl_ns / 1e9, (double)fresh.grace_ns / 1e9,
-                (double)fresh.keep_ns / 1e9, (double)now_ns / 1e9, (double)fresh.origin_ns / 1e9,
-                (long long)fresh.date_s, (long long)fresh.expires_s, fresh.max_age_s, "cacheable");
+    /* Bytes behind the body answer nothing that we asked. */
+    return f->keeps_conn && fetch__body_is_read(f) && f->at == f->fill &&
+           bconn_may_be_kept(f->conn);
 }
 
-static void count_bodyless(const struct fetch *f, struct vsc_main *main)
+bool fetch__may_send_again(const struct fetch *f)
 {
-    if (f->bereq->method_id == HTTP_M_HEAD) {
-        main->fetch_head++;
-    } else if (f->beresp->status == 204) {
-        main->fetch_204++;
-    } else if (f->beresp->status == 304) {
-        main->fetch_304++;
-    } else {
-        main->fetch_none++;
-    }
+    return !sends_body(f) || req_body_can_be_sent(f->req);
 }
 
-static enum rc settle_body(struct fetch *f)
+enum rc fetch__exchange(struct fetch *f)
 {
-    struct wrk *wrk = engine__wrk(f->engine);
-    f->body = h1_response_framing(f->beresp, (enum http_method)f->bereq->method_id);
-    h1_reader_init(&f->reader, &f->body,
-                   h1_flags(param(f->engine->conf.params, http_strict), false));
-    f->keeps_conn = f->keeps_conn && http_keep_alive(f->beresp, f->conn_bits);
-    switch (f->body.framing) {
-    case H1_BODY_NONE:
-        count_bodyless(f, &wrk->main);
-        break;
-    case H1_BODY_LENGTH:
-        wrk->main.fetch_length++;
-        break;
-    case H1_BODY_CHUNKED:
-        wrk->main.fetch_chunked++;
-        break;
-    case H1_BODY_EOF:
-        wrk->main.fetch_eof++;
-        f->keeps_conn = false;
-        break;
-    case H1_BODY_ERROR:
-        wrk->main.fetch_bad++;
-        vslb_printf(&f->log, SLT_FetchError, "http format error: %s", h1_error_text(f->body.error));
-        return RC_MALFORMED;
-    }
-    return RC_OK;
-}
-
-/* "Not modified", to whoever did not ask whether: nothing that could be stored, or sent on. */
-static bool is_unasked_304(const struct fetch *f)
-{
-    return f->kind != FETCH_PASS && f->beresp->status == 304 &&
-           !http_has(f->bereq, HDR_IF_NONE_MATCH) && !http_has(f->bereq, HDR_IF_MODIFIED_SINCE);
-}
-
-/* A part that was not asked for must not be taken for the whole, or for another part. */
-static enum rc check_range(struct fetch *f)
-{
-    if (!param(f->engine->conf.params, http_range_support)) {
-        return RC_OK;
-    }
-    char text[100];
-    struct sb why = sb_of(text, sizeof text);
-    enum rc rc = http_content_range_fits(f->asked_range, f->beresp, &why);
-    if (rc != RC_OK) {
-        vslb_str(&f->log, SLT_Error, sb_str(&why));
-    }
-    return rc;
-}
-
-static enum rc take_head(struct fetch *f)
-{
-    stamp(f, STR("Beresp"));
-    log__head(&f->log, LOG_BERESP, f->beresp);
-    if (is_unasked_304(f)) {
-        vslb_str(&f->log, SLT_FetchError, STR("304 response but not conditional fetch"));
-        return RC_MALFORMED;
-    }
-    enum rc rc = settle_body(f);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    if (!http_has(f->beresp, HDR_DATE)) {
-        struct str date = arena_dup(&f->arena, engine__date(engine__wrk(f->engine)));
-        if (date.ptr == NULL || http_set(f->beresp, HDR_DATE, date) != RC_OK) {
-            return RC_LIMIT;
+    for (unsigned attempt = 0;; attempt++) {
+        enum rc rc = fetch__connect(f, attempt > 0);
+        if (rc != RC_OK) {
+            return rc;
         }
+        rc = exchange(f);
+        if (rc == RC_OK) {
+            return rc;
+        }
+        /* A reused connection may have been closed under us; then, and only then, the backend has
+         * not seen the request, and asking again is safe. */
+        bool was_closed = bconn_is_reused(f->conn) && !f->got_bytes && fetch__may_send_again(f) &&
+                          attempt == 0 && (rc == RC_EOF || rc == RC_RESET);
+        fetch__drop_connection(f, false);
+        if (!was_closed) {
+            return rc;
+        }
+        engine__wrk(f->engine)->main.backend_retry++;
     }
-    if (f->kind != FETCH_PASS) {
-        set_times(f);
-    }
-    policy_builtin.backend_response(f);
-    rc = check_range(f);
-    if (rc != RC_OK) {
-        drop_connection(f, false);
-        return rc;
-    }
-    stamp(f, STR("Process"));
-    vslb_str(&f->log, SLT_Filters, STR(""));
-    return RC_OK;
 }
 
-/* What takes the place of an answer, as far as the log is concerned. */
-static void log_error(struct fetch *f)
-{
-    stamp(f, STR("Error"));
-    http_reset(f->beresp);
-    http_set_status(f->beresp, 503);
-    enum rc rc = http_set_reason(f->beresp, STR("Backend fetch failed"));
-    CHECK(rc == RC_OK);
-    log__head(&f->log, LOG_BERESP, f->beresp);
-    log__vcl(&f->log, STR("BACKEND_ERROR"), STR("deliver"));
-}
+/* ---- its life ---- */
 
 enum rc fetch__prepare(struct fetch *f)
 {
     CHECK_OBJ(f, FETCH_MAGIC);
     log_begin(f);
+    if (f->policy->fetch_begin != NULL) {
+        f->policy->fetch_begin(f, f->req);
+        f->has_begun = true;
+    }
     engine__wrk(f->engine)->main.s_fetch++;
     engine__wrk(f->engine)->main.s_bgfetch += f->kind == FETCH_BACKGROUND;
     enum rc rc = make_bereq(f);
     if (rc == RC_OK) {
         log__head(&f->log, LOG_BEREQ, f->bereq);
-        policy_builtin.backend_fetch(f);
-        stamp(f, STR("Fetch"));
     } else {
         vslb_printf(&f->log, SLT_Error, "out of workspace (bereq): %s", rc_text(rc));
-    }
-    return rc;
-}
-
-static bool may_send_again(const struct fetch *f)
-{
-    return !sends_body(f) || req_body_can_be_sent(f->req);
-}
-
-enum rc fetch__head(struct fetch *f)
-{
-    CHECK_OBJ(f, FETCH_MAGIC);
-    enum rc rc = RC_OK;
-    for (unsigned attempt = 0; rc == RC_OK; attempt++) {
-        rc = fetch__connect(f, attempt > 0);
-        if (rc != RC_OK) {
-            break;
-        }
-        rc = exchange(f);
-        if (rc == RC_OK) {
-            rc = take_head(f);
-            break;
-        }
-        /* A reused connection may have been closed under us; then, and only then, the backend has
-         * not seen the request, and asking again is safe. */
-        bool was_closed = bconn_is_reused(f->conn) && !f->got_bytes && may_send_again(f) &&
-                          attempt == 0 && (rc == RC_EOF || rc == RC_RESET);
-        drop_connection(f, false);
-        if (!was_closed) {
-            break;
-        }
-        engine__wrk(f->engine)->main.backend_retry++;
-        rc = RC_OK;
-    }
-    if (rc != RC_OK) {
-        engine__wrk(f->engine)->main.fetch_failed++;
-        log_error(f);
     }
     return rc;
 }
@@ -584,14 +459,24 @@ enum rc fetch__head(struct fetch *f)
 void fetch__let_go(struct fetch *f)
 {
     CHECK_OBJ(f, FETCH_MAGIC);
-    if (f->conn == NULL) {
+    if (f->conn != NULL) {
+        f->was_answered = true;
+        fetch__drop_connection(f, fetch__is_conn_clean(f));
+    }
+}
+
+/* The end of what was fetched, as the log tells it. */
+static void log_end(struct fetch *f)
+{
+    fetch__let_go(f);
+    if (f->kind == FETCH_PIPE || !(f->was_answered || f->is_synth)) {
         return;
     }
-    f->was_answered = true;
-    /* Bytes behind the body answer nothing that we asked. */
-    bool reusable =
-        f->keeps_conn && fetch__body_is_read(f) && f->at == f->fill && bconn_may_be_kept(f->conn);
-    drop_connection(f, reusable);
+    if (!f->is_synth) {
+        fetch__stamp(f, STR("BerespBody"));
+    }
+    uint64_t len = f->is_synth || f->was_304 ? fetch__length(f) : f->body_got;
+    vslb_printf(&f->log, SLT_Length, "%" PRIu64, len);
 }
 
 void fetch__free(struct fetch **fetch)
@@ -601,16 +486,22 @@ void fetch__free(struct fetch **fetch)
     CHECK_OBJ(f, FETCH_MAGIC);
     CHECK(f->busy == NULL);
     struct engine *engine = f->engine;
-    fetch__let_go(f);
-    if (f->was_answered && f->kind != FETCH_PIPE) {
-        stamp(f, STR("BerespBody"));
-        vslb_printf(&f->log, SLT_Length, "%llu", (unsigned long long)f->body_got);
+    log_end(f);
+    if (f->has_begun && f->policy->fetch_end != NULL) {
+        f->policy->fetch_end(f);
     }
-    const struct request_bytes *b = &f->bytes;
+    if (f->stored != NULL) {
+        obj_release(&f->stored);
+    }
+    if (f->old != NULL) {
+        obj_release(&f->old);
+    }
+    synth__clear(&f->synth);
+    struct request_bytes *b = &f->bytes;
     vslb_printf(&f->log, SLT_BereqAcct,
                 "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, b->req_head,
-                b->req_body, b->req_head + b->req_body, b->resp_head, f->body_got,
-                b->resp_head + f->body_got);
+                b->req_body, b->req_head + b->req_body, b->resp_head, b->resp_body,
+                b->resp_head + b->resp_body);
     vslb_str(&f->log, SLT_End, STR(""));
     f->magic = 0;
     pool_put(engine->fetch_pool, f);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* The body of a backend's answer: read by whichever framing, and stored, or handed to a client.
+/* The body of what was fetched, read and stored, or handed to a client.  It comes from the backend,
+ * by whichever framing; from the object that a 304 renews; or is text that the policy made.
  *
  * A body that ends early is never taken for whole: length and chunked framing tell, and for those
  * that end with the connection a reset tells.  Then the core fails, and with it every reader. */
 #include "base/cursor.h"
-#include "engine/policy.h"
+#include "engine/fetch_priv.h"
 
 /* What is asked of a stevedore when nobody knows how much will come. */
 #define UNKNOWN_STEP_BYTES ((uint64_t)16 << 10)
@@ -55,9 +56,8 @@ static YIELDS enum rc read_some(struct fetch *f, void *dst, size_t bytes, size_t
     return rc == RC_OK ? RC_AGAIN : rc;
 }
 
-enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
+static YIELDS enum rc backend_body(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
-    CHECK_OBJ(f, FETCH_MAGIC);
     for (;;) {
         size_t used = 0;
         struct str have = {f->buf + f->at, f->fill - f->at};
@@ -71,6 +71,7 @@ enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
         }
         if (rc == RC_OK) {
             f->body_got += *got;
+            f->bytes.resp_body += *got;
             if (fetch__body_is_read(f)) {
                 fetch__let_go(f);
             }
@@ -82,6 +83,35 @@ enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
     }
 }
 
+static enum rc synthetic_body(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    size_t left = f->synth.len - (size_t)f->body_got;
+    if (left == 0) {
+        return RC_EOF;
+    }
+    *got = left < bytes ? left : bytes;
+    memcpy(dst, f->synth.ptr + f->body_got, *got);
+    f->body_got += *got;
+    return RC_OK;
+}
+
+enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    if (f->is_synth) {
+        return synthetic_body(f, dst, bytes, got);
+    }
+    return f->was_304 ? fetch__old_body(f, dst, bytes, got) : backend_body(f, dst, bytes, got);
+}
+
+bool fetch__has_body(const struct fetch *f)
+{
+    if (f->is_synth || f->was_304) {
+        return fetch__length(f) > 0;
+    }
+    return f->body.framing != H1_BODY_NONE;
+}
+
 bool fetch__body_is_read(const struct fetch *f)
 {
     return f->reader.is_done || (f->body.framing == H1_BODY_LENGTH && f->reader.left == 0);
@@ -90,9 +120,10 @@ bool fetch__body_is_read(const struct fetch *f)
 void fetch__skip_received(struct fetch *f)
 {
     struct h1_reader *r = &f->reader;
-    if (f->body.framing == H1_BODY_LENGTH && r->left <= f->fill - f->at) {
+    if (f->conn != NULL && f->body.framing == H1_BODY_LENGTH && r->left <= f->fill - f->at) {
         f->at += (size_t)r->left;
         f->body_got += r->left;
+        f->bytes.resp_body += r->left;
         h1_reader_took(r, (size_t)r->left);
     }
 }
@@ -110,7 +141,10 @@ static const char *framing_name(const struct fetch *f)
 
 void fetch__log_body(struct fetch *f)
 {
-    vslb_printf(&f->log, SLT_Fetch_Body, "%s stream", framing_name(f));
+    if (!f->is_synth && !f->was_304) {
+        bool streams = f->do_stream && f->body.framing != H1_BODY_NONE;
+        vslb_printf(&f->log, SLT_Fetch_Body, "%s %s", framing_name(f), streams ? "stream" : "-");
+    }
 }
 
 static enum rc set_attributes(struct fetch *f)
@@ -118,7 +152,7 @@ static enum rc set_attributes(struct fetch *f)
     size_t mark = arena_mark(&f->arena);
     struct sb sb = arena_builder(&f->arena);
     enum rc rc = vary__make(&sb, f->bereq, f->beresp);
-    if (rc == RC_UNSUPPORTED && f->is_marker) {
+    if (rc == RC_UNSUPPORTED && f->is_uncacheable) {
         /* It varies by more than we can tell: nobody waits for such an object. */
         sb.len = 0;
         rc = RC_OK;
@@ -148,7 +182,8 @@ static enum rc strip_head(struct fetch *f)
     if (stored == NULL) {
         return RC_LIMIT;
     }
-    enum rc rc = http_copy(stored, f->beresp, HTTP_COPY_STORE);
+    enum rc rc =
+        http_copy(stored, f->beresp, f->is_uncacheable ? HTTP_COPY_STORE_PASS : HTTP_COPY_STORE);
     if (rc == RC_OK) {
         f->beresp = stored;
         f->beresp->proto = STR("HTTP/1.1");
@@ -158,6 +193,12 @@ static enum rc strip_head(struct fetch *f)
 
 uint64_t fetch__length(const struct fetch *f)
 {
+    if (f->is_synth) {
+        return f->synth.len;
+    }
+    if (f->was_304) {
+        return obj_len(f->old);
+    }
     switch (f->body.framing) {
     case H1_BODY_NONE:
         return 0;
@@ -177,9 +218,12 @@ static bool is_shortlived(const struct fetch *f)
 
 static enum rc choose_store(struct fetch *f)
 {
-    struct stevedore *const transient_only[] = {f->engine->conf.transient, NULL};
-    bool brief = f->is_marker || is_shortlived(f);
-    struct stevedore *const *list = brief ? transient_only : f->engine->conf.stores;
+    struct vsc_main *main = &engine__wrk(f->engine)->main;
+    struct stevedore *const one[] = {
+        f->is_marker || is_shortlived(f) ? f->engine->conf.transient : f->store, NULL};
+    main->beresp_uncacheable += f->is_marker;
+    main->beresp_shortlived += !f->is_marker && one[0] == f->engine->conf.transient;
+    struct stevedore *const *list = one[0] == NULL ? f->engine->conf.stores : one;
     enum rc rc = obj_store(f->busy, list, f->is_marker ? 0 : fetch__length(f));
     if (rc == RC_OK) {
         vslb_printf(&f->log, SLT_Storage, "memory %s", stv_name(obj_stevedore(f->busy)));
@@ -187,20 +231,17 @@ static enum rc choose_store(struct fetch *f)
     return rc;
 }
 
-static void fail_busy(struct fetch *f)
+void fetch__fail_busy(struct fetch *f)
 {
     obj_fail(f->busy);
     obj_release(&f->busy);
 }
 
-enum rc fetch__publish(struct fetch *f)
+/* Everything about the object but its body. */
+static MUST_USE enum rc make_object(struct fetch *f)
 {
-    CHECK_OBJ(f, FETCH_MAGIC);
-    CHECK(f->busy != NULL);
     obj_set_times(f->busy, &f->times);
-    if (f->is_marker) {
-        obj_set_flags(f->busy, OBJ_HITMISS);
-    }
+    obj_set_flags(f->busy, f->is_hitpass ? OBJ_HITPASS : f->is_marker ? OBJ_HITMISS : 0);
     enum rc rc = strip_head(f);
     if (rc == RC_OK) {
         rc = set_attributes(f);
@@ -210,12 +251,30 @@ enum rc fetch__publish(struct fetch *f)
     }
     if (rc != RC_OK) {
         vslb_printf(&f->log, SLT_Error, "Failed to create object: %s", rc_text(rc));
-        fail_busy(f);
-        return rc;
     }
+    return rc;
+}
+
+static void show(struct fetch *f)
+{
     if (!obj_ready(f->busy)) {
         engine__wrk(f->engine)->objm.fetch_stale++;
     }
+}
+
+enum rc fetch__publish(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    CHECK(f->busy != NULL);
+    enum rc rc = make_object(f);
+    if (rc != RC_OK) {
+        fetch__fail_busy(f);
+        return rc;
+    }
+    if (f->was_304 && !f->is_marker) {
+        f->is_adopted = obj_adopt(f->busy, f->old) == RC_OK;
+    }
+    show(f);
     return RC_OK;
 }
 
@@ -251,14 +310,15 @@ static YIELDS enum rc fill_space(struct fetch *f, char *ptr, size_t len)
 static YIELDS enum rc store_bytes(struct fetch *f)
 {
     for (;;) {
-        uint64_t want = f->body.framing == H1_BODY_LENGTH ? f->reader.left : UNKNOWN_STEP_BYTES;
-        if (want == 0 || f->body.framing == H1_BODY_NONE) {
+        uint64_t len_all = fetch__length(f);
+        uint64_t want = len_all == UINT64_MAX ? UNKNOWN_STEP_BYTES : len_all - f->body_got;
+        if (want == 0 || f->is_adopted) {
             return RC_EOF;
         }
         void *ptr = NULL;
         size_t len = 0;
         enum rc rc = obj_space(f->busy, want, &ptr, &len);
-        if (rc == RC_NOSPACE || rc == RC_NOFILES) {
+        if (f->do_stream && (rc == RC_NOSPACE || rc == RC_NOFILES)) {
             vslb_printf(&f->log, SLT_FetchError, "Could not get storage: %s, streaming",
                         rc_text(rc));
             engine__wrk(f->engine)->main.n_lru_limited++;
@@ -276,37 +336,86 @@ static YIELDS enum rc store_bytes(struct fetch *f)
     }
 }
 
-void fetch__store(struct fetch *f)
+static YIELDS void finish(struct fetch *f)
 {
-    CHECK_OBJ(f, FETCH_MAGIC);
-    fetch__log_body(f);
-    enum rc rc = store_bytes(f);
-    if (rc != RC_EOF) {
-        engine__wrk(f->engine)->main.fetch_failed++;
-        fail_busy(f);
-        return;
-    }
     fetch__let_go(f);
-    rc = obj_finish(f->busy);
+    enum rc rc = obj_finish(f->busy);
     if (rc != RC_OK) {
         vslb_printf(&f->log, SLT_Error, "Could not keep the object: %s", rc_text(rc));
         engine__wrk(f->engine)->main.n_lru_limited++;
     }
+}
+
+void fetch__store(struct fetch *f)
+{
+    CHECK_OBJ(f, FETCH_MAGIC);
+    fetch__log_body(f);
+    if (store_bytes(f) != RC_EOF) {
+        engine__wrk(f->engine)->main.fetch_failed++;
+        fetch__fail_busy(f);
+        return;
+    }
+    finish(f);
     obj_release(&f->busy);
+}
+
+/* A body that may not be stored is kept aside in Transient until it is whole. */
+enum rc fetch__store_hidden(struct fetch *f)
+{
+    struct objcore *marker = NULL;
+    if (f->busy == NULL || f->is_marker) {
+        marker = f->busy;
+        f->busy = cache_private(f->engine->conf.cache);
+        f->store = f->engine->conf.transient;
+    }
+    bool is_marker = f->is_marker;
+    f->is_marker = false;
+    enum rc rc = make_object(f);
+    if (rc == RC_OK) {
+        fetch__log_body(f);
+        rc = store_bytes(f);
+    }
+    f->is_marker = is_marker;
+    if (rc != RC_EOF) {
+        if (marker != NULL || f->kind == FETCH_PASS) {
+            fetch__fail_busy(f);
+            f->busy = marker;
+        }
+        return rc == RC_OK ? RC_IO : rc;
+    }
+    show(f);
+    finish(f);
+    f->stored = f->busy;
+    f->busy = marker;
+    return RC_OK;
 }
 
 /* ---- in the background ---- */
 
+static YIELDS void keep(struct fetch *f)
+{
+    if (f->is_marker) {
+        fetch__mark(f);
+    } else if (f->is_synth && f->times.ttl_ns == 0) {
+        /* An error that nobody is to get again; what we have may still be good enough. */
+        fetch__fail_busy(f);
+    } else if (fetch__publish(f) == RC_OK) {
+        fetch__store(f);
+    }
+}
+
 static YIELDS void background_fiber(void *arg)
 {
     struct fetch *f = arg;
-    enum rc rc = fetch__head(f);
-    if (rc != RC_OK) {
-        fail_busy(f);
-    } else if (f->is_marker) {
-        fetch__mark(f);
-    } else if (fetch__publish(f) == RC_OK) {
-        fetch__store(f);
+    if (!fetch__head(f)) {
+        fetch__fail_busy(f);
+    } else if (f->stored != NULL) {
+        obj_release(&f->stored);
+        if (f->busy != NULL) {
+            fetch__mark(f);
+        }
+    } else {
+        keep(f);
     }
     fetch__free(&f);
 }
@@ -322,7 +431,7 @@ void fetch__background(struct engine *engine, struct request *req, struct objcor
     }
     if (rc != RC_OK) {
         engine__wrk(engine)->main.fetch_no_thread++;
-        fail_busy(f);
+        fetch__fail_busy(f);
         fetch__free(&f);
     }
 }
@@ -340,7 +449,7 @@ void fetch__store_apart(struct fetch **take_fetch)
     *take_fetch = NULL;
     f->req = NULL;
     /* What has arrived whole needs no fiber: it is stored without waiting for anything. */
-    bool is_here = f->body.framing == H1_BODY_NONE ||
+    bool is_here = f->is_synth || f->was_304 || f->body.framing == H1_BODY_NONE ||
                    (f->body.framing == H1_BODY_LENGTH && f->reader.left <= f->fill - f->at);
     if (!is_here) {
         enum rc rc = fiber_start(store_fiber, f, "fetch");

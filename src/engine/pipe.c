@@ -3,11 +3,9 @@
 /* Pipes: the request goes to the backend as it is, and from then on the connection is the client's
  * and the backend's; nobody here reads along.  It ends with the connection, so that nothing that
  * the client sends later can be taken for a request to us. */
-#include "engine/pipe.h"
+#include "engine/policy.h"
 
 #include <inttypes.h>
-
-#include "engine/policy.h"
 
 static enum rc set_xid(struct fetch *f)
 {
@@ -103,36 +101,55 @@ static bool enter(struct engine *engine)
     return false;
 }
 
-enum rc pipe__serve(struct engine *engine, struct request *req)
+/* The request as it would go out; what vcl_pipe sees as bereq. */
+static MUST_USE enum rc prepare(struct request *req, struct fetch *f)
 {
-    struct vsc_main *main = engine_counters(engine);
-    if (req->transport->pipe == NULL) {
-        return synth__deliver(engine, req, 501, http_reason(501), req->vxid);
-    }
-    main->s_pipe++;
-    struct fetch *f = fetch__new(engine, req, FETCH_PIPE, NULL);
     vslb_printf(&req->log, SLT_Link, "bereq %u pipe", f->vxid);
     vslb_printf(&f->log, SLT_Begin, "bereq %u pipe", f->parent_vxid);
     stamp_fetch(f, STR("Start"));
     enum rc rc = make_bereq(f);
     log__head(&f->log, LOG_BEREQ, f->bereq);
-    policy_builtin.pipe(req, f);
-    stamp_request(req, STR("Process"));
-    stamp_fetch(f, STR("Process"));
-    bool may = enter(engine);
-    main->pipe_limited += !may;
-    if (rc != RC_OK || !may) {
-        if (may) {
-            atomic_fetch_sub(&engine->pipes, 1);
-        }
-        fetch__free(&f);
-        return synth__deliver(engine, req, 503, STR("Service Unavailable"), req->vxid);
+    return rc;
+}
+
+static YIELDS enum req_step run_limited(struct request *req, struct fetch *f)
+{
+    struct engine *engine = req->engine;
+    struct vsc_main *main = engine_counters(engine);
+    if (!enter(engine)) {
+        main->pipe_limited++;
+        req->err_status = 503;
+        return REQ_SYNTH;
     }
     main->n_pipe++;
     req->was_piped = true;
-    rc = run(engine, f);
-    fetch__free(&f);
+    req->rc = run(engine, f);
     atomic_fetch_sub(&engine->pipes, 1);
     main->n_pipe--;
-    return rc;
+    return REQ_DONE;
+}
+
+enum req_step req__pipe(struct request *req)
+{
+    if (req->transport->pipe == NULL) {
+        vslb_str(&req->log, SLT_VCL_Error,
+                 STR("vcl_recv{} returns pipe for a request without a stream of its own.  Doing pass."));
+        return REQ_PASS;
+    }
+    engine_counters(req->engine)->s_pipe++;
+    req->fetch = fetch__new(req->engine, req, FETCH_PIPE, NULL);
+    enum rc rc = prepare(req, req->fetch);
+    enum req_step next = REQ_PIPE;
+    (void)!req__ask(req, req->policy->pipe, POLICY_BIT(POLICY_PIPE) | POLICY_BIT(POLICY_SYNTH), &next);
+    stamp_request(req, STR("Process"));
+    stamp_fetch(req->fetch, STR("Process"));
+    if (next == REQ_PIPE && rc != RC_OK) {
+        req->err_status = 503;
+        next = REQ_SYNTH;
+    }
+    if (next == REQ_PIPE) {
+        next = run_limited(req, req->fetch);
+    }
+    fetch__free(&req->fetch);
+    return next;
 }

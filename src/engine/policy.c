@@ -3,23 +3,34 @@
 /* The built-in policy, with the meaning of Varnish 7.1's built-in VCL. */
 #include "engine/policy.h"
 
+#include <assert.h>
+
 #include "http/http_cache.h"
 #include "http/http_list.h"
 
 /* How long others are told not to wait for an object that turned out not to be cacheable. */
 #define HITMISS_TTL_NS (120 * NS_PER_S)
 
+struct str policy_word(enum policy_action action)
+{
+    static const struct str words[] = {
+        [POLICY_FAIL] = STR_INIT("fail"),       [POLICY_HASH] = STR_INIT("hash"),
+        [POLICY_PASS] = STR_INIT("pass"),       [POLICY_PIPE] = STR_INIT("pipe"),
+        [POLICY_PURGE] = STR_INIT("purge"),     [POLICY_SYNTH] = STR_INIT("synth"),
+        [POLICY_RESTART] = STR_INIT("restart"), [POLICY_DELIVER] = STR_INIT("deliver"),
+        [POLICY_FETCH] = STR_INIT("fetch"),     [POLICY_ERROR] = STR_INIT("error"),
+        [POLICY_RETRY] = STR_INIT("retry"),     [POLICY_ABANDON] = STR_INIT("abandon"),
+    };
+    static_assert(ARRAY_SIZE(words) == POLICY__COUNT, "one word for each action");
+    CHECK(action < POLICY__COUNT);
+    return words[action];
+}
+
 static struct policy_verdict recv_returns(struct request *req, enum policy_action action,
                                           unsigned status)
 {
-    static const struct str names[] = {
-        [POLICY_LOOKUP] = STR_INIT("hash"),
-        [POLICY_PASS] = STR_INIT("pass"),
-        [POLICY_PIPE] = STR_INIT("pipe"),
-        [POLICY_SYNTH] = STR_INIT("synth"),
-    };
-    log__vcl(&req->log, STR("RECV"), names[action]);
-    return (struct policy_verdict){action, status, status == 0 ? STR_NONE : http_reason(status)};
+    log__vcl(&req->log, STR("RECV"), policy_word(action));
+    return (struct policy_verdict){.action = action, .status = status};
 }
 
 /* Host names know no case, cache keys do. */
@@ -64,52 +75,96 @@ static struct policy_verdict builtin_recv(struct request *req)
     case HTTP_M_PATCH:
         return recv_returns(req, POLICY_PASS, 0);
     default:
-        return str_eq(h->method, STR("PRI")) ? recv_returns(req, POLICY_SYNTH, 405)
-                                             : recv_returns(req, POLICY_PIPE, 0);
+        if (str_eq(h->method, STR("PRI"))) {
+            return recv_returns(req, POLICY_SYNTH, 405);
+        }
+        return recv_returns(req, POLICY_PIPE, 0);
     }
     if (http_has(h, HDR_AUTHORIZATION) || http_has(h, HDR_COOKIE)) {
         return recv_returns(req, POLICY_PASS, 0);
     }
-    return recv_returns(req, POLICY_LOOKUP, 0);
+    return recv_returns(req, POLICY_HASH, 0);
 }
 
-static void builtin_hash(struct str host, struct str url, struct digest *digest)
+static struct policy_verdict builtin_hash(struct request *req)
 {
-    /* A NUL, which neither can contain, keeps (ab, c) and (a, bc) apart. */
-    const struct str pieces[] = {url, {"", 1}, host, {"", 1}};
-    digest_make(digest, pieces, ARRAY_SIZE(pieces));
+    log__vcl(&req->log, STR("HASH"), STR("lookup"));
+    struct str host = http_get(req->http, HDR_HOST);
+    key__make(engine__wrk(req->engine), host.ptr == NULL ? req->server_addr : host, req->http->url,
+              &req->digest);
+    return policy_says(POLICY_HASH);
 }
 
-static void builtin_hit(struct request *req)
+static struct policy_verdict builtin_hit(struct request *req)
 {
     log__vcl(&req->log, STR("HIT"), STR("deliver"));
+    return policy_says(POLICY_DELIVER);
 }
 
-static void builtin_miss(struct request *req)
+static struct policy_verdict builtin_miss(struct request *req)
 {
     log__vcl(&req->log, STR("MISS"), STR("fetch"));
+    return policy_says(POLICY_FETCH);
 }
 
-static void builtin_pass(struct request *req)
+static struct policy_verdict builtin_pass(struct request *req)
 {
     log__vcl(&req->log, STR("PASS"), STR("fetch"));
+    return policy_says(POLICY_FETCH);
 }
 
-static void builtin_pipe(struct request *req, struct fetch *f)
+static struct policy_verdict builtin_pipe(struct request *req)
 {
-    (void)f;
     log__vcl(&req->log, STR("PIPE"), STR("pipe"));
+    return policy_says(POLICY_PIPE);
 }
 
-static void builtin_deliver(struct request *req, struct http *resp)
+static struct policy_verdict builtin_purge(struct request *req)
 {
-    (void)resp;
-    log__vcl(&req->log, STR("DELIVER"), STR("deliver"));
+    log__vcl(&req->log, STR("PURGE"), STR("synth"));
+    return (struct policy_verdict){.action = POLICY_SYNTH, .status = 200, .reason = STR("Purged")};
 }
 
-static void builtin_backend_fetch(struct fetch *f)
+static struct policy_verdict builtin_deliver(struct request *req)
+{
+    log__vcl(&req->log, STR("DELIVER"), STR("deliver"));
+    return policy_says(POLICY_DELIVER);
+}
+
+/* The head and body of a page that says what went wrong. */
+static MUST_USE enum rc error_page(struct vslb *log, enum log_head kind, struct http *h,
+                                   struct synth_text *text, uint32_t xid)
+{
+    static const struct {
+        enum http_hdr_id id;
+        struct str value;
+    } fields[] = {
+        {HDR_CONTENT_TYPE, STR_INIT("text/html; charset=utf-8")},
+        {HDR_RETRY_AFTER, STR_INIT("5")},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        enum rc rc = http_set(h, fields[i].id, fields[i].value);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        log__field(log, kind, http_find(h, fields[i].id));
+    }
+    return synth__page(text, h->status, h->reason, xid);
+}
+
+static struct policy_verdict builtin_synth(struct request *req)
+{
+    vslb_str(&req->log, SLT_VCL_call, STR("SYNTH"));
+    enum rc rc = error_page(&req->log, LOG_RESP, req->resp, &req->synth, req->vxid);
+    enum policy_action action = rc == RC_OK ? POLICY_DELIVER : POLICY_FAIL;
+    vslb_str(&req->log, SLT_VCL_return, policy_word(action));
+    return policy_says(action);
+}
+
+static struct policy_verdict builtin_backend_fetch(struct fetch *f)
 {
     log__vcl(&f->log, STR("BACKEND_FETCH"), STR("fetch"));
+    return policy_says(POLICY_FETCH);
 }
 
 static bool control_forbids(const struct http *beresp)
@@ -129,7 +184,7 @@ static void log_ttl(struct fetch *f, struct str source, const char *verdict)
                 (double)f->times.keep_ns / 1e9, (double)f->times.t_origin_ns / 1e9, verdict);
 }
 
-static void builtin_backend_response(struct fetch *f)
+static struct policy_verdict builtin_backend_response(struct fetch *f)
 {
     vslb_str(&f->log, SLT_VCL_call, STR("BACKEND_RESPONSE"));
     if (!f->is_uncacheable &&
@@ -138,10 +193,19 @@ static void builtin_backend_response(struct fetch *f)
         f->times.ttl_ns = HITMISS_TTL_NS;
         log_ttl(f, STR("VCL"), "cacheable");
         f->is_uncacheable = true;
-        f->is_marker = true;
         log_ttl(f, STR("VCL"), "uncacheable");
     }
     vslb_str(&f->log, SLT_VCL_return, STR("deliver"));
+    return policy_says(POLICY_DELIVER);
+}
+
+static struct policy_verdict builtin_backend_error(struct fetch *f)
+{
+    vslb_str(&f->log, SLT_VCL_call, STR("BACKEND_ERROR"));
+    enum rc rc = error_page(&f->log, LOG_BERESP, f->beresp, &f->synth, f->vxid);
+    enum policy_action action = rc == RC_OK ? POLICY_DELIVER : POLICY_FAIL;
+    vslb_str(&f->log, SLT_VCL_return, policy_word(action));
+    return policy_says(action);
 }
 
 const struct policy policy_builtin = {
@@ -151,7 +215,10 @@ const struct policy policy_builtin = {
     .miss = builtin_miss,
     .pass = builtin_pass,
     .pipe = builtin_pipe,
+    .purge = builtin_purge,
     .deliver = builtin_deliver,
+    .synth = builtin_synth,
     .backend_fetch = builtin_backend_fetch,
     .backend_response = builtin_backend_response,
+    .backend_error = builtin_backend_error,
 };

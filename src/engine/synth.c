@@ -1,62 +1,111 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* Responses of our own. */
+/* Responses of our own: a head, and a body that the policy made. */
 #include "engine/policy.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
 
 #define PAGE                                                                                       \
     "<!DOCTYPE html>\n<html>\n  <head>\n    <title>%u %.*s</title>\n  </head>\n  <body>\n"         \
     "    <h1>Error %u %.*s</h1>\n    <p>%.*s</p>\n    <h3>Guru Meditation:</h3>\n"                 \
     "    <p>XID: %u</p>\n    <hr>\n    <p>objmapper cache server</p>\n  </body>\n</html>\n"
 
-static MUST_USE enum rc make_head(struct wrk *wrk, struct http *resp, unsigned status,
-                                  struct str reason)
+/* ---- texts ---- */
+
+enum rc synth__add(struct synth_text *text, struct str more)
 {
+    if (more.len > SYNTH_BYTES_MAX - text->len) {
+        return RC_LIMIT;
+    }
+    size_t need = text->len + more.len;
+    if (need > text->cap) {
+        size_t cap = need > 2 * text->cap ? need : 2 * text->cap;
+        text->ptr = xrealloc(text->ptr, cap);
+        text->cap = cap;
+    }
+    if (more.len > 0) {
+        memcpy(text->ptr + text->len, more.ptr, more.len);
+        text->len = need;
+    }
+    return RC_OK;
+}
+
+void synth__clear(struct synth_text *text)
+{
+    if (text->ptr != NULL) {
+        free(text->ptr);
+    }
+    *text = (struct synth_text){.ptr = NULL};
+}
+
+enum rc synth__page(struct synth_text *text, unsigned status, struct str reason, uint32_t xid)
+{
+    /* Reasons come from status lines, so they fit; what does not is left out. */
+    char page[2048];
+    struct sb sb = sb_of(page, sizeof page);
+    if (reason.len > 400) {
+        reason.len = 400;
+    }
+    sb_printf(&sb, PAGE, status, STR_ARG(reason), status, STR_ARG(reason), STR_ARG(reason), xid);
+    synth__clear(text);
+    return synth__add(text, sb_str(&sb));
+}
+
+/* ---- responses ---- */
+
+enum rc synth__head(struct request *req)
+{
+    struct engine *engine = req->engine;
+    struct wrk *wrk = engine__wrk(engine);
+    unsigned fields = (unsigned)param(engine->conf.params, http_max_hdr) + 8;
+    struct http *resp = http_new(req->arena, fields);
+    struct str date = arena_dup(req->arena, engine__date(wrk));
+    if (resp == NULL || date.ptr == NULL) {
+        return RC_LIMIT;
+    }
+    unsigned status = req->err_status >= 100 && req->err_status <= 999 ? req->err_status : 501;
     http_set_status(resp, status);
-    enum rc rc = http_set_reason(resp, reason);
+    enum rc rc = req->err_reason.ptr == NULL ? RC_OK : http_set_reason(resp, req->err_reason);
     if (rc == RC_OK) {
-        rc = http_add(resp, HDR_DATE, engine__date(wrk));
+        rc = http_add(resp, HDR_DATE, date);
     }
     if (rc == RC_OK) {
         rc = http_add(resp, HDR_SERVER, STR("objmapper"));
     }
     if (rc == RC_OK) {
-        rc = http_add(resp, HDR_CONTENT_TYPE, STR("text/html; charset=utf-8"));
+        rc = deliver__number(req, resp, HDR_X_VARNISH, req->vxid, 0);
     }
-    if (rc == RC_OK && status >= 500) {
-        rc = http_add(resp, HDR_RETRY_AFTER, STR("5"));
-    }
+    req->resp = resp;
     return rc;
 }
 
-enum rc synth__deliver(struct engine *engine, struct request *req, unsigned status,
-                       struct str reason, uint32_t cause_xid)
+enum rc synth__transmit(struct request *req)
 {
-    struct wrk *wrk = engine__wrk(engine);
-    wrk->main.s_synth++;
+    struct wrk *wrk = engine__wrk(req->engine);
     wrk->objm.delivery_fallback_synthetic++;
-    struct http *resp = http_new(req->arena, 16);
-    struct str page = arena_printf(req->arena, PAGE, status, STR_ARG(reason), status,
-                                   STR_ARG(reason), STR_ARG(reason), cause_xid);
-    if (resp == NULL || page.ptr == NULL || make_head(wrk, resp, status, reason) != RC_OK) {
-        /* Not even room for an error: the connection ends. */
-        wrk->main.client_resp_500++;
-        return RC_LIMIT;
-    }
-    if (deliver__dress(wrk, req, resp, 0, 0) != RC_OK) {
-        wrk->main.client_resp_500++;
-        return RC_LIMIT;
-    }
-    log__head(&req->log, LOG_RESP, resp);
-    policy_builtin.deliver(req, resp);
-    log__timestamp(&req->log, STR("Process"), wrk_real_ns(wrk), req->t_first_ns, &req->t_prev_ns);
     struct part part;
-    if (deliver__settle(engine, req, resp, page.len, &part) != RC_OK) {
+    if (deliver__settle(req, req->resp, req->synth.len, &part) != RC_OK) {
+        wrk->main.client_resp_500++;
         return RC_LIMIT;
     }
-    union {
-        const char *text;
-        void *iov; /* an iovec is only read here */
-    } body = {.text = page.ptr};
-    struct iovec iov = {body.iov, page.len};
-    return req->transport->head(req, resp, page.len, &iov, 1);
+    if (part.len == 0 || !req->sends_body) {
+        return req->transport->head(req, req->resp, part.len, NULL, 0);
+    }
+    struct iovec iov = {req->synth.ptr + part.off, (size_t)part.len};
+    return req->transport->head(req, req->resp, part.len, &iov, 1);
+}
+
+enum rc synth__minimal(struct request *req, unsigned status)
+{
+    engine__wrk(req->engine)->main.client_resp_500++;
+    struct http_hdr table[4];
+    struct http resp;
+    http_init(&resp, table, ARRAY_SIZE(table));
+    http_set_status(&resp, status);
+    req->close = true;
+    enum rc rc = http_set(&resp, HDR_CONTENT_LENGTH, STR("0"));
+    CHECK(rc == RC_OK);
+    return req->transport->head(req, &resp, 0, NULL, 0);
 }
