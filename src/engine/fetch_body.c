@@ -273,6 +273,7 @@ enum rc fetch__publish(struct fetch *f)
     }
     if (f->was_304 && !f->is_marker) {
         f->is_adopted = obj_adopt(f->busy, f->old) == RC_OK;
+        engine__wrk(f->engine)->objm.fetch_adopted += f->is_adopted;
     }
     show(f);
     return RC_OK;
