@@ -43,7 +43,7 @@ void synth__clear(struct synth_text *text)
 enum rc synth__page(struct synth_text *text, unsigned status, struct str reason, uint32_t xid)
 {
     /* Reasons come from status lines, so they fit; what does not is left out. */
-    char page[2048];
+    char page[1800];
     struct sb sb = sb_of(page, sizeof page);
     if (reason.len > 400) {
         reason.len = 400;
