@@ -92,7 +92,8 @@ static struct http *object_head(struct engine *engine, struct request *req,
     struct wrk *wrk = engine__wrk(engine);
     uint64_t age_s = object_age_s(oc, wrk_real_ns(wrk));
     uint64_t xid = is_hit ? deliver__object_xid(oc) : 0;
-    if (dress(wrk, req, resp, xid, age_s) != RC_OK || offer_ranges(engine, resp) != RC_OK) {
+    if (dress(wrk, req, resp, xid, age_s) != RC_OK ||
+        (!req->is_private && offer_ranges(engine, resp) != RC_OK)) {
         return NULL;
     }
     return resp;

@@ -159,6 +159,7 @@ struct request {
     const struct policy *policy;
     void *policy_arg; /* the policy's own */
     struct str policy_name;
+    bool is_private;      /* oc was passed, and is nobody else's */
     struct objcore *busy; /* to be fetched into */
     struct fetch *fetch;  /* whose answer is passed through */
     enum rc rc;           /* how sending ended */

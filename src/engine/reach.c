@@ -50,6 +50,7 @@ static YIELDS enum req_step deliver_stored(struct request *req, struct fetch **t
     *take_fetch = NULL;
     req->oc = f->stored;
     f->stored = NULL;
+    req->is_private = f->kind == FETCH_PASS;
     if (f->busy != NULL) {
         fetch__mark(f);
     }

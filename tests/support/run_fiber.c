@@ -41,7 +41,7 @@ void run_once(fiber_fn *fn, void *arg)
     run_once_with(&conf, fn, arg);
 }
 
-void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
+void run_in(struct run *run, fiber_fn *fn, void *arg)
 {
     struct once once = {.post.fn = start, .fn = fn, .arg = arg};
     int err = sem_init(&once.ended, 0, 0);
@@ -49,7 +49,6 @@ void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
     /* On threads that it does not know, cmocka swallows its message unless it may abort. */
     err = setenv("CMOCKA_TEST_ABORT", "1", 1);
     CHECK(err == 0);
-    struct run *run = run_new(conf);
     enum rc rc = run_start(run);
     CHECK(rc == RC_OK);
     loop_post(run_loop(run, 0), &once.post);
@@ -57,7 +56,13 @@ void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
         CHECK(errno == EINTR);
     }
     run_stop(run);
-    run_free(&run);
     (void)unsetenv("CMOCKA_TEST_ABORT");
     (void)sem_destroy(&once.ended);
+}
+
+void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)
+{
+    struct run *run = run_new(conf);
+    run_in(run, fn, arg);
+    run_free(&run);
 }

@@ -20,5 +20,7 @@ struct run_conf run_test_conf(void);
  * every fiber has ended and the runtime is gone.  Fibers that still wait then are cancelled. */
 void run_once(fiber_fn *fn, void *arg);
 void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg);
+/* The same with a runtime that the caller made, and frees. */
+void run_in(struct run *run, fiber_fn *fn, void *arg);
 
 #endif
