@@ -88,10 +88,16 @@ static struct policy_verdict builtin_recv(struct request *req)
 
 static struct policy_verdict builtin_hash(struct request *req)
 {
-    log__vcl(&req->log, STR("HASH"), STR("lookup"));
+    vslb_str(&req->log, SLT_VCL_call, STR("HASH"));
     struct str host = http_get(req->http, HDR_HOST);
-    key__make(engine__wrk(req->engine), host.ptr == NULL ? req->server_addr : host, req->http->url,
-              &req->digest);
+    host = host.ptr == NULL ? req->server_addr : host;
+    /* What the key is made of is logged on demand only: Hash is masked by default. */
+    if (UNLIKELY(vslb_wants(&req->log, SLT_Hash))) {
+        vslb_str(&req->log, SLT_Hash, req->http->url);
+        vslb_str(&req->log, SLT_Hash, host);
+    }
+    key__make(engine__wrk(req->engine), host, req->http->url, &req->digest);
+    vslb_str(&req->log, SLT_VCL_return, STR("lookup"));
     return policy_says(POLICY_HASH);
 }
 
