@@ -107,7 +107,7 @@ struct rig {
     struct params params;
     struct vsc_main main;
     struct vsc_objm objm;
-    struct vsc_vbe vbe;
+    struct backends *backends;
     const struct line *script;
     unsigned calls[HOOK__COUNT];
     char trace[2000];
@@ -449,6 +449,7 @@ static void loop_stopped(struct loop *loop, void *arg)
 {
     struct rig *rig = arg;
     engine_loop_stop(rig->engine, loop);
+    backends_loop_stop(rig->backends, loop);
     digest_thread_end();
 }
 
@@ -511,14 +512,18 @@ void rig_run(const struct act *act)
     const struct cache_conf cache_conf = {.run = run, .revisions = stores[0]};
     struct cache *cache = NULL;
     CHECK(cache_new(&cache_conf, &cache) == RC_OK);
-    const struct backend_spec spec = {.vcl = "script",
-                                      .name = "default",
-                                      .host = rig->origin.path,
-                                      .run = run,
-                                      .params = &rig->params,
-                                      .counters = &rig->vbe};
+    const struct backends_conf backends_conf = {.run = run,
+                                                .params = &rig->params,
+                                                .shm = child,
+                                                .log = log,
+                                                .main = &rig->main,
+                                                .objm = &rig->objm};
+    rig->backends = backends_new(&backends_conf);
+    const struct backend_spec spec = {
+        .vcl = "script", .name = "default", .path = rig->origin.path};
     struct backend *backend = NULL;
-    CHECK(backend_new(&spec, &backend) == RC_OK);
+    CHECK(backend_new(rig->backends, &spec, &backend) == RC_OK);
+    backend_warm(backend);
     const struct engine_conf conf = {.run = run,
                                      .params = &rig->params,
                                      .cache = cache,
@@ -528,7 +533,6 @@ void rig_run(const struct act *act)
                                      .log = log,
                                      .main = &rig->main,
                                      .objm = &rig->objm,
-                                     .vbe = &rig->vbe,
                                      .identity = "test",
                                      .vcl_name = "script",
                                      .policy = &scripted};
@@ -536,7 +540,8 @@ void rig_run(const struct act *act)
     run_in(run, on_fiber, rig);
     read_log(dir);
     engine_free(&rig->engine);
-    backend_free(&backend);
+    backend_release(&backend);
+    backends_free(&rig->backends);
     cache_free(&cache);
     stv_close(&stores[0]);
     stv_close(&transient);
