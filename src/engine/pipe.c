@@ -132,15 +132,17 @@ static YIELDS enum req_step run_limited(struct request *req, struct fetch *f)
 enum req_step req__pipe(struct request *req)
 {
     if (req->transport->pipe == NULL) {
-        vslb_str(&req->log, SLT_VCL_Error,
-                 STR("vcl_recv{} returns pipe for a request without a stream of its own.  Doing pass."));
+        vslb_str(
+            &req->log, SLT_VCL_Error,
+            STR("vcl_recv{} returns pipe for a request without a stream of its own.  Doing pass."));
         return REQ_PASS;
     }
     engine_counters(req->engine)->s_pipe++;
     req->fetch = fetch__new(req->engine, req, FETCH_PIPE, NULL);
     enum rc rc = prepare(req, req->fetch);
     enum req_step next = REQ_PIPE;
-    (void)!req__ask(req, req->policy->pipe, POLICY_BIT(POLICY_PIPE) | POLICY_BIT(POLICY_SYNTH), &next);
+    (void)!req__ask(req, req->policy->pipe, POLICY_BIT(POLICY_PIPE) | POLICY_BIT(POLICY_SYNTH),
+                    &next);
     stamp_request(req, STR("Process"));
     stamp_fetch(req->fetch, STR("Process"));
     if (next == REQ_PIPE && rc != RC_OK) {

@@ -519,8 +519,7 @@ void rig_run(const struct act *act)
                                                 .main = &rig->main,
                                                 .objm = &rig->objm};
     rig->backends = backends_new(&backends_conf);
-    const struct backend_spec spec = {
-        .vcl = "script", .name = "default", .path = rig->origin.path};
+    const struct backend_spec spec = {.vcl = "script", .name = "default", .path = rig->origin.path};
     struct backend *backend = NULL;
     CHECK(backend_new(rig->backends, &spec, &backend) == RC_OK);
     backend_warm(backend);
