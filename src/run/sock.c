@@ -170,10 +170,13 @@ static bool has_input(struct sock *sock)
         return true;
     }
     char byte;
-    if (recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-        (errno == EAGAIN || errno == EINTR)) {
-        sock->readable = errno == EINTR;
-        return sock->readable;
+    ssize_t n;
+    do {
+        n = recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN) {
+        sock->readable = false;
+        return false;
     }
     return true;
 }

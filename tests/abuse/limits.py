@@ -260,6 +260,7 @@ def idle_give_way(daemon, _):
     path = bodies.path_of("i", 10)
     with Client(daemon.address) as newest:
         socks = [raw(daemon.address) for _ in range(150)]
+        counted(daemon, "MAIN.sess_conn", 152)
         expect(path, newest.get(path))
         socks += [raw(daemon.address) for _ in range(150)]
         for _ in range(20):
@@ -270,7 +271,8 @@ def idle_give_way(daemon, _):
         # In the order in which they became idle: the client that was served between the two crowds outlived the first.
         gone = [bool(select.select([s], [], [], 0)[0]) for s in socks]
         assert all(gone[:100]) and not all(gone), gone
-        expect(path, newest.get(path))
+        assert gone == sorted(gone, reverse=True), gone
+        assert all(gone[:150]) or not select.select([newest.sock], [], [], 0)[0]
         for sock in socks:
             sock.close()
 
