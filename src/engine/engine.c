@@ -61,11 +61,21 @@ static void tick_end(struct loop *loop, void *arg)
     vsc_flush(&vsc_class_objm, wrk->engine->conf.objm, &wrk->objm);
 }
 
+/* Some megabytes, of which a loop that sees few names uses few: so not cleared by hand, which would
+ * touch all of them. */
+static struct wrk *wrk_new(void)
+{
+    uintptr_t align = _Alignof(struct wrk);
+    void *block = xcalloc(1, sizeof(struct wrk) + align - 1);
+    struct wrk *wrk = (struct wrk *)(((uintptr_t)block + align - 1) & ~(align - 1));
+    wrk->block = block;
+    return wrk;
+}
+
 void engine_loop_start(struct engine *engine, struct loop *loop)
 {
     CHECK_OBJ(engine, ENGINE_MAGIC);
-    struct wrk *wrk = xaligned(_Alignof(struct wrk), sizeof *wrk);
-    memset(wrk, 0, sizeof *wrk);
+    struct wrk *wrk = wrk_new();
     wrk->engine = engine;
     wrk->loop = loop;
     wrk->log_mem = xmalloc(LOG_BUF_BYTES);
@@ -81,7 +91,7 @@ void engine_loop_stop(struct engine *engine, struct loop *loop)
     tick_end(loop, wrk);
     loop_slot_set(loop, engine->slot, NULL);
     free(wrk->log_mem);
-    free(wrk);
+    free(wrk->block);
 }
 
 struct wrk *engine__wrk(const struct engine *engine)

@@ -26,6 +26,7 @@ static_assert(sizeof(struct warm) == 64, "one line");
 
 /* What the engine keeps for each loop; touched by that loop alone. */
 struct wrk {
+    void *block; /* that it lies in */
     struct engine *engine;
     struct loop *loop;
     struct vsc_main main;
