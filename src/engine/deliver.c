@@ -59,9 +59,8 @@ uint32_t deliver__object_xid(const struct objcore *oc)
     return cursor_u32(&c);
 }
 
-static uint64_t object_age_s(const struct objcore *oc, uint64_t now_ns)
+static uint64_t age_s(uint64_t born_ns, uint64_t now_ns)
 {
-    uint64_t born_ns = obj_times(oc).t_origin_ns;
     return born_ns > now_ns ? 0 : (now_ns - born_ns) / NS_PER_S;
 }
 
@@ -90,9 +89,9 @@ static struct http *object_head(struct engine *engine, struct request *req,
         return NULL;
     }
     struct wrk *wrk = engine__wrk(engine);
-    uint64_t age_s = object_age_s(oc, wrk_real_ns(wrk));
+    uint64_t age = age_s(obj_times(oc).t_origin_ns, wrk_real_ns(wrk));
     uint64_t xid = is_hit ? deliver__object_xid(oc) : 0;
-    if (dress(wrk, req, resp, xid, age_s) != RC_OK ||
+    if (dress(wrk, req, resp, xid, age) != RC_OK ||
         (!req->is_private && offer_ranges(engine, resp) != RC_OK)) {
         return NULL;
     }
@@ -107,7 +106,9 @@ static struct http *relay_head(struct engine *engine, struct request *req, const
         return NULL;
     }
     resp->proto = STR("HTTP/1.1");
-    if (dress(engine__wrk(engine), req, resp, 0, 0) != RC_OK) {
+    struct wrk *wrk = engine__wrk(engine);
+    uint64_t age = age_s(f->times.t_origin_ns, wrk_real_ns(wrk));
+    if (dress(wrk, req, resp, 0, age) != RC_OK) {
         return NULL;
     }
     if (f->kind != FETCH_PASS && offer_ranges(engine, resp) != RC_OK) {

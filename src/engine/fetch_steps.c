@@ -52,7 +52,7 @@ static void set_times(struct fetch *f)
         .ttl_ns = param(p, default_ttl),
         .grace_ns = param(p, default_grace),
         .keep_ns = param(p, default_keep),
-        .clock_skew_ns = 10 * NS_PER_S,
+        .clock_skew_s = param(p, clock_skew),
     };
     /* The loop's clock, as Age is computed by it later. */
     uint64_t now_ns = wrk_real_ns(engine__wrk(f->engine));
@@ -68,6 +68,14 @@ static void set_times(struct fetch *f)
                 (double)fresh.ttl_ns / 1e9, (double)fresh.grace_ns / 1e9,
                 (double)fresh.keep_ns / 1e9, (double)now_ns / 1e9, (double)fresh.origin_ns / 1e9,
                 (long long)fresh.date_s, (long long)fresh.expires_s, fresh.max_age_s, "cacheable");
+}
+
+/* All that what is passed needs: the Age that the client is told. */
+static void set_origin(struct fetch *f)
+{
+    uint64_t now_ns = wrk_real_ns(engine__wrk(f->engine));
+    uint64_t age_ns = http_age_field(f->beresp) * NS_PER_S;
+    f->times = (struct obj_times){.t_origin_ns = now_ns > age_ns ? now_ns - age_ns : 0};
 }
 
 static void count_bodyless(const struct fetch *f, struct vsc_main *main)
@@ -165,7 +173,9 @@ static YIELDS MUST_USE enum rc take_head(struct fetch *f)
     if (rc != RC_OK) {
         return rc;
     }
-    if (f->kind != FETCH_PASS) {
+    if (f->kind == FETCH_PASS) {
+        set_origin(f);
+    } else {
         set_times(f);
     }
     return f->beresp->status == 304 ? take_304(f) : RC_OK;

@@ -5,7 +5,6 @@
 
 #include <assert.h>
 
-#include "http/http_cache.h"
 #include "http/http_list.h"
 
 /* How long others are told not to wait for an object that turned out not to be cacheable. */
@@ -173,14 +172,51 @@ static struct policy_verdict builtin_backend_fetch(struct fetch *f)
     return policy_says(POLICY_FETCH);
 }
 
+/* As a regular expression finds it: anywhere, in any case. */
+static bool contains_nocase(struct str text, struct str part)
+{
+    for (size_t at = 0; at + part.len <= text.len; at++) {
+        if (str_eq_nocase((struct str){text.ptr + at, part.len}, part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_contains(const struct http *h, enum http_hdr_id id, struct str part)
+{
+    for (unsigned i = 0; i < h->count; i++) {
+        if (h->hdr[i].id == id && contains_nocase(h->hdr[i].value, part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool control_forbids(const struct http *beresp)
 {
     if (http_has(beresp, HDR_SURROGATE_CONTROL)) {
-        return http_has_token(beresp, HDR_SURROGATE_CONTROL, STR("no-store"));
+        return any_contains(beresp, HDR_SURROGATE_CONTROL, STR("no-store"));
     }
-    struct http_cc cc;
-    http_cc_parse(beresp, &cc);
-    return (cc.bits & (HTTP_CC_NO_CACHE | HTTP_CC_NO_STORE | HTTP_CC_PRIVATE)) != 0;
+    return http_has(beresp, HDR_CACHE_CONTROL) &&
+           (any_contains(beresp, HDR_CACHE_CONTROL, STR("no-cache")) ||
+            any_contains(beresp, HDR_CACHE_CONTROL, STR("no-store")) ||
+            any_contains(beresp, HDR_CACHE_CONTROL, STR("private")));
+}
+
+/* What the object has left, now that it has come. */
+static bool is_stale(const struct fetch *f)
+{
+    return clock_after(f->times.t_origin_ns, f->times.ttl_ns) <=
+           wrk_real_ns(engine__wrk(f->engine));
+}
+
+/* A TTL from now on, though it is counted from when the response was made. */
+static void set_ttl(struct fetch *f, uint64_t ttl_ns)
+{
+    uint64_t now_ns = wrk_real_ns(engine__wrk(f->engine));
+    uint64_t age_ns = now_ns > f->times.t_origin_ns ? now_ns - f->times.t_origin_ns : 0;
+    f->times.ttl_ns = clock_after(ttl_ns, age_ns);
 }
 
 static void log_ttl(struct fetch *f, struct str source, const char *verdict)
@@ -194,9 +230,9 @@ static struct policy_verdict builtin_backend_response(struct fetch *f)
 {
     vslb_str(&f->log, SLT_VCL_call, STR("BACKEND_RESPONSE"));
     if (!f->is_uncacheable &&
-        (f->times.ttl_ns == 0 || http_has(f->beresp, HDR_SET_COOKIE) ||
-         control_forbids(f->beresp) || http_has_token(f->beresp, HDR_VARY, STR("*")))) {
-        f->times.ttl_ns = HITMISS_TTL_NS;
+        (is_stale(f) || http_has(f->beresp, HDR_SET_COOKIE) || control_forbids(f->beresp) ||
+         http_has_token(f->beresp, HDR_VARY, STR("*")))) {
+        set_ttl(f, HITMISS_TTL_NS);
         log_ttl(f, STR("VCL"), "cacheable");
         f->is_uncacheable = true;
         log_ttl(f, STR("VCL"), "uncacheable");

@@ -2,9 +2,10 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Cache-Control (RFC 9111 section 5.2).
  *
- * Directives are a table; one that is not in it is ignored (section 5.2.3).  Of several equal ones
- * the first counts, so that a second cannot lengthen what the first allowed.  Where a number is due
- * and none stands there, it is 0: stale is the safe reading, and Varnish's. */
+ * Directives are a table; one that is not in it is ignored (section 5.2.3).  Where a number is due
+ * and none stands there, it is 0: stale is the safe reading (section 4.2.1).  Of several equal
+ * directives the most restrictive counts, so that what one allowed no other one lengthens; that is
+ * the largest only for min-fresh. */
 #include "http/http_cache.h"
 
 #include <stddef.h>
@@ -44,34 +45,80 @@ static const struct directive {
     {STR_INIT("min-fresh"), SECONDS, HTTP_CC_MIN_FRESH, 0, offsetof(struct http_cc, min_fresh_s)},
 };
 
-uint32_t http__seconds(struct str s)
+bool http__seconds(struct str s, uint32_t *seconds)
 {
     uint32_t sum = 0;
-    size_t at = 0;
-    for (; at < s.len && http__is(s.ptr[at], HTTP__DIGIT); at++) {
+    for (size_t at = 0; at < s.len; at++) {
+        if (!http__is(s.ptr[at], HTTP__DIGIT)) {
+            return false;
+        }
         uint32_t digit = (uint32_t)(s.ptr[at] - '0');
         sum = sum > (HTTP_CC_MAX_S - digit) / 10 ? HTTP_CC_MAX_S : sum * 10 + digit;
     }
-    struct str rest = str_trim((struct str){s.ptr + at, s.len - at});
-    bool is_number = at > 0 && (rest.len == 0 || rest.ptr[0] == '.');
-    return is_number ? sum : 0;
+    *seconds = sum;
+    return s.len > 0;
+}
+
+/* False: the directive has no effect. */
+static bool read_seconds(const struct directive *d, struct str argument, uint32_t *seconds)
+{
+    *seconds = 0;
+    if (argument.ptr == NULL && d->argument == MAYBE_SECONDS) {
+        *seconds = HTTP_CC_MAX_S;
+        return true;
+    }
+    bool is_number = argument.ptr != NULL && http__seconds(argument, seconds);
+    *seconds = is_number ? *seconds : 0;
+    return is_number || (d->bit & (HTTP_CC_MIN_FRESH | HTTP_CC_MAX_STALE)) == 0;
+}
+
+static void take_seconds(struct http_cc *cc, const struct directive *d, struct str argument)
+{
+    char *at = (char *)cc + d->at;
+    uint32_t have;
+    uint32_t seconds;
+    if (!read_seconds(d, argument, &seconds)) {
+        return;
+    }
+    memcpy(&have, at, sizeof have);
+    bool is_first = (cc->bits & d->bit) == 0;
+    bool is_tighter = d->bit == HTTP_CC_MIN_FRESH ? seconds > have : seconds < have;
+    if (is_first || is_tighter) {
+        memcpy(at, &seconds, sizeof seconds);
+    }
+    cc->bits |= d->bit;
+}
+
+static void take_fields(struct http_cc *cc, const struct directive *d, struct str argument)
+{
+    bool is_first = (cc->bits & d->bit) == 0;
+    bool had_fields = (cc->bits & d->fields_bit) != 0;
+    cc->bits |= d->bit;
+    if (argument.ptr != NULL && is_first) {
+        cc->bits |= d->fields_bit;
+        memcpy((char *)cc + d->at, &argument, sizeof argument);
+    } else if (had_fields) {
+        /* Two of them, with lists or without: together they are as good as one without. */
+        cc->bits &= ~d->fields_bit;
+        const struct str none = STR_NONE;
+        memcpy((char *)cc + d->at, &none, sizeof none);
+    }
 }
 
 static void take(struct http_cc *cc, const struct directive *d, struct str argument)
 {
-    char *at = (char *)cc + d->at;
-    if (d->argument == FIELDS && argument.ptr != NULL) {
-        cc->bits |= d->fields_bit;
-        memcpy(at, &argument, sizeof argument);
+    switch (d->argument) {
+    case NONE:
+        cc->bits |= d->bit;
+        break;
+    case FIELDS:
+        take_fields(cc, d, argument);
+        break;
+    case SECONDS:
+    case MAYBE_SECONDS:
+        take_seconds(cc, d, argument);
+        break;
     }
-    if (d->argument == SECONDS || d->argument == MAYBE_SECONDS) {
-        if ((cc->bits & d->bit) != 0 || (argument.ptr == NULL && d->argument == SECONDS)) {
-            return;
-        }
-        uint32_t seconds = argument.ptr == NULL ? HTTP_CC_MAX_S : http__seconds(argument);
-        memcpy(at, &seconds, sizeof seconds);
-    }
-    cc->bits |= d->bit;
 }
 
 void http_cc_parse(const struct http *h, struct http_cc *cc)

@@ -187,6 +187,18 @@ static void read_rfc850(struct reader *r, struct date *d)
     expect(r, STR(" GMT"));
 }
 
+/* "1994-11-06T08:49:37": no form of HTTP, but Varnish reads it. */
+static void read_iso(struct reader *r, struct date *d)
+{
+    d->year = number(r, 4);
+    expect(r, STR("-"));
+    d->month = number(r, 2);
+    expect(r, STR("-"));
+    d->day = number(r, 2);
+    expect(r, STR("T"));
+    read_clock(r, d);
+}
+
 static unsigned days_in_month(const struct date *d)
 {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -194,7 +206,7 @@ static unsigned days_in_month(const struct date *d)
     return d->month == 2 && is_leap ? 29 : days[d->month - 1];
 }
 
-static bool is_real(const struct date *d)
+static bool is_real(const struct date *d, bool has_weekday)
 {
     if (d->year < 1900 || d->month < 1 || d->month > 12 || d->day < 1 ||
         d->day > days_in_month(d)) {
@@ -204,22 +216,28 @@ static bool is_real(const struct date *d)
         return false;
     }
     /* A million weeks keep the sum positive; day 0 was a Thursday. */
-    return (unsigned)((to_days(d) + 4 + 7000000) % 7) == d->weekday;
+    return !has_weekday || (unsigned)((to_days(d) + 4 + 7000000) % 7) == d->weekday;
 }
 
 enum rc http_date_parse(struct str s, int64_t *real_s)
 {
     CHECK(real_s != NULL);
     struct reader r = {.s = str_trim(s)};
-    struct date d = {.weekday = name(&r, STR(WEEKDAYS))};
-    if (str_starts(r.s, STR(","))) {
+    struct date d = {0};
+    bool is_iso = r.s.len > 0 && r.s.ptr[0] >= '0' && r.s.ptr[0] <= '9';
+    if (!is_iso) {
+        d.weekday = name(&r, STR(WEEKDAYS));
+    }
+    if (is_iso) {
+        read_iso(&r, &d);
+    } else if (str_starts(r.s, STR(","))) {
         read_fixdate(&r, &d);
     } else if (str_starts(r.s, STR(" "))) {
         read_asctime(&r, &d);
     } else {
         read_rfc850(&r, &d);
     }
-    if (r.is_bad || r.s.len > 0 || !is_real(&d)) {
+    if (r.is_bad || r.s.len > 0 || !is_real(&d, !is_iso)) {
         return RC_MALFORMED;
     }
     unsigned second = d.second < 60 ? d.second : 59;

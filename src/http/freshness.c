@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* How long a response may be served without asking.
+/* How long a response may be served without asking, as Varnish has it.
  *
- * The rules are Varnish's, because VCL that was written for them computes with their result; a
- * policy that wants RFC 9111 reads struct http_cc beside it.  Where the two differ:
+ * VCL that was written for Varnish computes with these results, so they are Varnish's to the
+ * letter; what RFC 9111 says instead is in rfc9111.c.  tests/ttl compares the two daemons.  In
+ * particular:
  *   - private, no-cache, no-store are policy (the built-in one honours them), not freshness;
- *   - a response without any lifetime gets default_ttl, where section 4.2.2 would have a heuristic;
- *   - an Expires that is no date counts as absent, where section 5.3 calls it expired;
- *   - Expires is compared with our own clock as long as Date agrees with it, section 4.2.1 takes
- * Date;
- *   - the age is the Age field alone, section 4.2.3 adds what the response spent on its way;
- *   - must-revalidate does not end grace (section 5.2.2.2);
- *   - 308, 405, 501 are not cached by default, 302 and 307 are once they say for how long.
- * Where we differ from Varnish: an Expires of exactly 1970-01-01 00:00:00 is expired (Varnish's
- * date parser returns 0 both for that and for no date, so there it means default_ttl); lifetimes
- * end at HTTP_CC_MAX_S. */
+ *   - a response without any lifetime gets default_ttl;
+ *   - an Expires that is no date counts as absent, and so does 1970-01-01 00:00:00;
+ *   - Expires is compared with our own clock as long as Date agrees with it;
+ *   - the age is the Age field alone;
+ *   - 308, 405, 501 are not cached by default, 302 and 307 are once they say for how long;
+ *   - numbers are read as strtoul reads them; a directive in quotes is none; an s-maxage without an
+ *     argument hides max-age.
+ * Where we differ: nothing is older than 1970, and no Expires is further away than
+ * HTTP_FRESH_MAX_S. */
 #include "http/http_cache.h"
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "http/http_date.h"
+#include "http/http_list.h"
 #include "http/http_priv.h"
 
 enum cacheable { NEVER_CACHED, BY_DEFAULT, WHEN_EXPLICIT };
@@ -45,24 +46,82 @@ static enum cacheable is_cacheable(unsigned status)
     }
 }
 
+/* What is left of a number that is read to its end: blanks, then nothing or a comma or a point. */
+static bool is_end_of_number(struct str rest)
+{
+    rest = str_trim(rest);
+    return rest.len == 0 || rest.ptr[0] == ',' || rest.ptr[0] == '.';
+}
+
+/* 0 for what is no number, and for what is negative. */
+static uint32_t seconds(struct str s)
+{
+    s = str_trim(s);
+    size_t at = s.len > 0 && s.ptr[0] == '+' ? 1 : 0;
+    size_t first = at;
+    uint64_t sum = 0;
+    for (; at < s.len && http__is(s.ptr[at], HTTP__DIGIT); at++) {
+        sum = sum * 10 + (uint64_t)(s.ptr[at] - '0');
+        sum = sum < HTTP_FRESH_MAX_S ? sum : HTTP_FRESH_MAX_S;
+    }
+    bool is_number = at > first && is_end_of_number((struct str){s.ptr + at, s.len - at});
+    return is_number ? (uint32_t)sum : 0;
+}
+
+/* The first directive of this name.  *argument: STR_NONE without one, and with its quotes. */
+static bool find_directive(const struct http *h, struct str want, struct str *argument)
+{
+    struct http_members it = http_members(h, HDR_CACHE_CONTROL);
+    struct str member;
+    while (http_members_next(&it, &member)) {
+        struct str name;
+        http_split_member(member, &name, argument);
+        if (!str_eq_nocase(name, want)) {
+            continue;
+        }
+        if (argument->ptr != NULL) {
+            size_t at = (size_t)(argument->ptr - member.ptr);
+            bool is_quoted = at > 0 && member.ptr[at - 1] == '"';
+            argument->ptr -= is_quoted ? 1 : 0;
+            argument->len += is_quoted ? 1 : 0;
+        }
+        return true;
+    }
+    *argument = STR_NONE;
+    return false;
+}
+
+/* A lifetime in seconds from Cache-Control; false when it gives none. */
+static bool read_lifetime(const struct http *h, uint32_t *s)
+{
+    struct str argument;
+    if (!find_directive(h, STR("s-maxage"), &argument)) {
+        (void)find_directive(h, STR("max-age"), &argument);
+    }
+    if (argument.ptr == NULL) {
+        return false;
+    }
+    *s = seconds(argument);
+    return true;
+}
+
 static int64_t seconds_to_ns(int64_t s)
 {
     if (s <= 0) {
         return 0;
     }
-    return (s < (int64_t)HTTP_CC_MAX_S ? s : (int64_t)HTTP_CC_MAX_S) * (int64_t)NS_PER_S;
+    return (s < (int64_t)HTTP_FRESH_MAX_S ? s : (int64_t)HTTP_FRESH_MAX_S) * (int64_t)NS_PER_S;
 }
 
-/* A lifetime from absolute dates.  `has_date` and the like tell absent from 1970. */
-static int64_t by_expires(const struct http_fresh *f, bool has_date, uint64_t now_real_ns,
-                          uint64_t clock_skew_ns)
+/* A lifetime from absolute dates.  A date of 0 is none. */
+static int64_t by_expires(const struct http_fresh *f, uint64_t now_real_ns, uint64_t clock_skew_s)
 {
-    if (has_date && f->expires_s < f->date_s) {
+    if (f->expires_s < f->date_s) {
         return 0;
     }
     int64_t now_s = (int64_t)(now_real_ns / NS_PER_S);
     int64_t skew_s = f->date_s > now_s ? f->date_s - now_s : now_s - f->date_s;
-    if (has_date && (uint64_t)skew_s >= clock_skew_ns / NS_PER_S) {
+    if (f->date_s != 0 && (uint64_t)skew_s >= clock_skew_s) {
         /* The clocks disagree, but the difference of the two fields is still meant. */
         return seconds_to_ns(f->expires_s - f->date_s);
     }
@@ -71,10 +130,16 @@ static int64_t by_expires(const struct http_fresh *f, bool has_date, uint64_t no
     return ns > part_ns ? ns - part_ns : 0;
 }
 
-static bool read_date(const struct http *h, enum http_hdr_id id, int64_t *real_s)
+static int64_t read_date(const struct http *h, enum http_hdr_id id)
 {
     const struct http_hdr *hdr = http_find(h, id);
-    return hdr != NULL && http_date_parse(hdr->value, real_s) == RC_OK;
+    int64_t real_s = 0;
+    return hdr != NULL && http_date_parse(hdr->value, &real_s) == RC_OK ? real_s : 0;
+}
+
+uint32_t http_age_field(const struct http *resp)
+{
+    return http_has(resp, HDR_AGE) ? seconds(http_get(resp, HDR_AGE)) : 0;
 }
 
 void http_freshness(const struct http *resp, uint64_t now_real_ns,
@@ -85,26 +150,25 @@ void http_freshness(const struct http *resp, uint64_t now_real_ns,
     *f = (struct http_fresh){.ttl_ns = (int64_t)defaults->ttl_ns,
                              .grace_ns = defaults->grace_ns,
                              .keep_ns = defaults->keep_ns};
-    f->age_s = http_has(resp, HDR_AGE) ? http__seconds(http_get(resp, HDR_AGE)) : 0;
+    f->age_s = http_age_field(resp);
     uint64_t age_ns = f->age_s * NS_PER_S;
     f->origin_ns = now_real_ns > age_ns ? now_real_ns - age_ns : 0;
-    bool has_date = read_date(resp, HDR_DATE, &f->date_s);
-    bool has_expires = read_date(resp, HDR_EXPIRES, &f->expires_s);
-    struct http_cc cc;
-    http_cc_parse(resp, &cc);
+    f->date_s = read_date(resp, HDR_DATE);
+    f->expires_s = read_date(resp, HDR_EXPIRES);
 
     enum cacheable cacheable = is_cacheable(resp->status);
     if (cacheable == NEVER_CACHED) {
-        f->ttl_ns = -1;
-    } else if ((cc.bits & (HTTP_CC_S_MAXAGE | HTTP_CC_MAX_AGE)) != 0) {
-        f->max_age_s = (cc.bits & HTTP_CC_S_MAXAGE) != 0 ? cc.s_maxage_s : cc.max_age_s;
+        f->ttl_ns = -(int64_t)NS_PER_S;
+    } else if (read_lifetime(resp, &f->max_age_s)) {
         f->ttl_ns = seconds_to_ns(f->max_age_s);
-    } else if (has_expires) {
-        f->ttl_ns = by_expires(f, has_date, now_real_ns, defaults->clock_skew_ns);
+    } else if (f->expires_s != 0) {
+        f->ttl_ns = by_expires(f, now_real_ns, defaults->clock_skew_s);
     } else if (cacheable == WHEN_EXPLICIT) {
-        f->ttl_ns = -1;
+        f->ttl_ns = -(int64_t)NS_PER_S;
     }
-    if (f->ttl_ns >= 0 && (cc.bits & HTTP_CC_STALE_WHILE_REVALIDATE) != 0) {
-        f->grace_ns = cc.stale_while_revalidate_s * NS_PER_S;
+    struct str stale;
+    if (f->ttl_ns >= 0 && find_directive(resp, STR("stale-while-revalidate"), &stale) &&
+        stale.ptr != NULL) {
+        f->grace_ns = seconds(stale) * NS_PER_S;
     }
 }

@@ -44,19 +44,23 @@ struct http_cc {
     struct str private_fields;
 };
 
-/* All Cache-Control fields of a message.  The first of equal directives counts; a number that is
- * none reads as 0 (stale), as Varnish reads it. */
+/* All Cache-Control fields of a message.  Of equal directives the most restrictive counts; a number
+ * that is none, or missing, reads as 0 (stale), and leaves max-stale and min-fresh without effect.
+ */
 void http_cc_parse(const struct http *h, struct http_cc *cc);
 
 struct http_fresh_defaults {
     uint64_t ttl_ns; /* default_ttl, default_grace, default_keep */
     uint64_t grace_ns;
     uint64_t keep_ns;
-    uint64_t clock_skew_ns;
+    uint64_t clock_skew_s;
 };
 
+/* No lifetime and no age is longer: 136 years. */
+#define HTTP_FRESH_MAX_S UINT32_MAX
+
 struct http_fresh {
-    int64_t ttl_ns; /* since origin_ns; negative: not to be cached by default */
+    int64_t ttl_ns; /* since origin_ns; -1 s: not to be cached by default */
     uint64_t grace_ns;
     uint64_t keep_ns;
     uint64_t origin_ns; /* real time when it was made: now - Age */
@@ -66,9 +70,12 @@ struct http_fresh {
     uint32_t max_age_s; /* the one that counted, 0 without */
 };
 
-/* How long a response is fresh, as Varnish 7.1 computes it (RFC2616_Ttl); the differences to RFC
- * 9111 are told in freshness.c.  now_real_ns: when the response came. */
+/* How long a response is fresh, as Varnish 7.1 computes it; http_rfc9111.h has what RFC 9111 says.
+ * now_real_ns: when the response came. */
 void http_freshness(const struct http *resp, uint64_t now_real_ns,
                     const struct http_fresh_defaults *defaults, struct http_fresh *f);
+
+/* The Age field alone, in seconds, as http_freshness reads it. */
+uint32_t http_age_field(const struct http *resp);
 
 #endif

@@ -30,8 +30,8 @@ const char *http__end_of_url(const char *at, const char *end);
 enum { HTTP__P = 1, HTTP__F = 2, HTTP__I = 4, HTTP__S = 8, HTTP__K = 16, HTTP__ONCE = 32 };
 uint8_t http__hdr_flags(enum http_hdr_id id);
 
-/* A delta-seconds: saturates at HTTP_CC_MAX_S, may have a fraction, 0 when it is no number. */
-uint32_t http__seconds(struct str s);
+/* A delta-seconds: saturates at HTTP_CC_MAX_S; false when it is none. */
+bool http__seconds(struct str s, uint32_t *seconds);
 
 /* The slot that a name has to have in headers.def; not empty. */
 unsigned http__hdr_slot(struct str name);

@@ -45,7 +45,7 @@ static void numbers_are_read_the_safe_way(void **state)
     } cases[] = {
         {"max-age=60", HTTP_CC_MAX_AGE, 60},
         {"MAX-AGE = \"60\"", HTTP_CC_MAX_AGE, 60},
-        {"max-age=60.5", HTTP_CC_MAX_AGE, 60},
+        {"max-age=60.5", HTTP_CC_MAX_AGE, 0},
         {"max-age=0060", HTTP_CC_MAX_AGE, 60},
         {"max-age=2147483648", HTTP_CC_MAX_AGE, HTTP_CC_MAX_S},
         {"max-age=2147483647", HTTP_CC_MAX_AGE, 2147483647},
@@ -54,9 +54,13 @@ static void numbers_are_read_the_safe_way(void **state)
         {"max-age=+1", HTTP_CC_MAX_AGE, 0},
         {"max-age=1x", HTTP_CC_MAX_AGE, 0},
         {"max-age=", HTTP_CC_MAX_AGE, 0},
-        {"max-age", 0, 0},
+        {"max-age", HTTP_CC_MAX_AGE, 0},
         {"xmax-age=1", 0, 0},
         {"max-age=5, max-age=9", HTTP_CC_MAX_AGE, 5},
+        {"max-age=9, max-age=5", HTTP_CC_MAX_AGE, 5},
+        {"max-age=9, max-age", HTTP_CC_MAX_AGE, 0},
+        {"max-stale=x", 0, 0},
+        {"min-fresh", 0, 0},
         {"foo=\"max-age=3, no-store\", max-age=4", HTTP_CC_MAX_AGE, 4},
         {"foo=\"unclosed, max-age=3", 0, 0},
         {"", 0, 0},
@@ -94,6 +98,23 @@ static void every_directive_has_its_bit(void **state)
     assert_int_equal(cc.max_stale_s, 7);
 }
 
+static void the_most_restrictive_of_equal_directives_counts(void **state)
+{
+    (void)state;
+    struct http_cc cc =
+        cc_of("max-stale=9, max-stale=5, max-stale, min-fresh=3, min-fresh=7, min-fresh=4");
+    assert_int_equal(cc.max_stale_s, 5);
+    assert_int_equal(cc.min_fresh_s, 7);
+    /* A list of fields, and a second directive with or without one: as if there were no list. */
+    const char *const lists[] = {"private=\"a\", private", "private, private=\"a\"",
+                                 "private=\"a\", private=\"b\""};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        cc = cc_of(lists[i]);
+        assert_int_equal(cc.bits, HTTP_CC_PRIVATE);
+        assert_null(cc.private_fields.ptr);
+    }
+}
+
 #define T0 784111777
 #define DATE_T0 "Sun, 06 Nov 1994 08:49:37 GMT"
 #define T0_PLUS_100 "Sun, 06 Nov 1994 08:51:17 GMT"
@@ -126,7 +147,19 @@ static const struct freshness_case fresh[] = {
     {200, {"Cache-Control", "no-store, private", NULL}, 120, 10, 0},
     {200, {"Age", "30", "Cache-Control", "max-age=60", NULL}, 60, 10, 30},
     {200, {"Age", "-30", NULL}, 120, 10, 0},
-    {200, {"Age", "99999999999", NULL}, 120, 10, 2147483648},
+    {200, {"Age", "+30", NULL}, 120, 10, 30},
+    {200, {"Age", "5.5", NULL}, 120, 10, 5},
+    {200, {"Age", "5,6", NULL}, 120, 10, 5},
+    {200, {"Age", "5x", NULL}, 120, 10, 0},
+    {200, {"Age", "99999999999", NULL}, 120, 10, 4294967295},
+    {200, {"Cache-Control", "max-age=+60", NULL}, 60, 10, 0},
+    {200, {"Cache-Control", "max-age=60.5", NULL}, 60, 10, 0},
+    {200, {"Cache-Control", "max-age=\"60\"", NULL}, 0, 10, 0},
+    {200, {"Cache-Control", "max-age=60, stale-while-revalidate=\"9\"", NULL}, 60, 0, 0},
+    {200, {"Cache-Control", "s-maxage, max-age=60", NULL}, 120, 10, 0},
+    {200, {"Cache-Control", "max-age=60, max-age=30", NULL}, 60, 10, 0},
+    {200, {"Cache-Control", "x=\"max-age=5, y\", max-age=60", NULL}, 60, 10, 0},
+    {200, {"Cache-Control", "max-age=4294967296", NULL}, 4294967295, 10, 0},
     {200, {"Expires", T0_PLUS_100, NULL}, 100, 10, 0},
     {200, {"Expires", T0_PLUS_100, "Date", DATE_T0, NULL}, 100, 10, 0},
     /* A Date 100 s off (clock_skew is 10): the difference of the fields counts. */
@@ -134,10 +167,12 @@ static const struct freshness_case fresh[] = {
     {200, {"Expires", DATE_T0, "Date", T0_MINUS_100, NULL}, 100, 10, 0},
     {200, {"Expires", T0_MINUS_100, "Date", DATE_T0, NULL}, 0, 10, 0},
     {200, {"Expires", T0_MINUS_100, NULL}, 0, 10, 0},
-    {200, {"Expires", EPOCH, NULL}, 0, 10, 0},
-    {200, {"Expires", EPOCH, "Date", DATE_T0, NULL}, 0, 10, 0},
+    {200, {"Expires", EPOCH, NULL}, 120, 10, 0},
+    {200, {"Expires", EPOCH, "Date", DATE_T0, NULL}, 120, 10, 0},
+    {302, {"Expires", EPOCH, NULL}, -1, 10, 0},
+    {200, {"Expires", "1994-11-06T08:51:17", NULL}, 100, 10, 0},
     {200, {"Expires", "0", NULL}, 120, 10, 0},
-    {200, {"Expires", "Fri, 31 Dec 9999 23:59:59 GMT", NULL}, 2147483648, 10, 0},
+    {200, {"Expires", "Fri, 31 Dec 9999 23:59:59 GMT", NULL}, 4294967295, 10, 0},
 };
 
 static void lifetimes_are_those_of_varnish(void **state)
@@ -146,7 +181,7 @@ static void lifetimes_are_those_of_varnish(void **state)
     const struct http_fresh_defaults defaults = {.ttl_ns = 120 * NS_PER_S,
                                                  .grace_ns = 10 * NS_PER_S,
                                                  .keep_ns = 3 * NS_PER_S,
-                                                 .clock_skew_ns = 10 * NS_PER_S};
+                                                 .clock_skew_s = 10};
     for (size_t i = 0; i < ARRAY_SIZE(fresh); i++) {
         struct fixture f;
         struct http_fresh got;
@@ -166,7 +201,7 @@ static void lifetimes_are_those_of_varnish(void **state)
 static void expires_counts_fractions_of_our_clock(void **state)
 {
     (void)state;
-    const struct http_fresh_defaults defaults = {.clock_skew_ns = 10 * NS_PER_S};
+    const struct http_fresh_defaults defaults = {.clock_skew_s = 10};
     struct fixture f;
     struct http_fresh got;
     struct http *h = head(&f, 200, (const char *const[]){"Expires", T0_PLUS_100, NULL});
@@ -182,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_read_the_safe_way),
         cmocka_unit_test(every_directive_has_its_bit),
+        cmocka_unit_test(the_most_restrictive_of_equal_directives_counts),
         cmocka_unit_test(lifetimes_are_those_of_varnish),
         cmocka_unit_test(expires_counts_fractions_of_our_clock),
     };

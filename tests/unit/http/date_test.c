@@ -26,6 +26,8 @@ static const struct {
     {"Wednesday, 31-Dec-69 23:59:59 GMT", -1},
     {"Sunday, 01-Jan-68 00:00:00 GMT", 3092601600},
     {"Sat Dec 31 00:00:00 2016", 1483142400},
+    {"1994-11-06T08:49:37", 784111777},
+    {"2000-02-29T23:59:60", 951868799},
 };
 
 static const char *const bad[] = {
@@ -55,9 +57,15 @@ static const char *const bad[] = {
     "Tuesday, 06-Nov-94 08:49:37 GMT",
     "Sun Nov 06 08:49:37 94",
     "Sun Nov   6 08:49:37 1994",
+    "1994-11-06",
+    "1994-11-06 08:49:37",
+    "1994-11-06T08:49:37Z",
+    "1995-02-29T08:49:37",
+    "1994-13-06T08:49:37",
+    "19941-1-06T08:49:37",
 };
 
-static void all_three_forms_are_read(void **state)
+static void all_forms_are_read(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -102,7 +110,7 @@ static void what_is_written_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_three_forms_are_read),
+        cmocka_unit_test(all_forms_are_read),
         cmocka_unit_test(nothing_else_is_a_date),
         cmocka_unit_test(what_is_written_is_read),
     };
