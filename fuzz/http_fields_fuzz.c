@@ -11,6 +11,7 @@
 #include "http/http_condition.h"
 #include "http/http_date.h"
 #include "http/http_list.h"
+#include "http/http_rfc9111.h"
 
 typedef void read_fn(struct str s);
 
@@ -30,12 +31,52 @@ static void read_cache_control(struct str s)
     CHECK((cc.bits & HTTP_CC_PRIVATE_FIELDS) == 0 || (cc.bits & HTTP_CC_PRIVATE) != 0);
     CHECK((cc.bits & HTTP_CC_NO_CACHE_FIELDS) == 0 || cc.no_cache_fields.ptr != NULL);
     CHECK(http_qvalue(&h, HDR_CACHE_CONTROL, STR("gzip")) <= 1000);
-    /* The same directives once more change nothing: the first of each counts. */
+    /* The same directives once more change nothing. */
     struct http_cc twice;
     CHECK(http_add(&h, HDR_CACHE_CONTROL, s) == RC_OK);
     http_cc_parse(&h, &twice);
     CHECK(twice.bits == cc.bits);
     CHECK(twice.max_age_s == cc.max_age_s);
+}
+
+/* One field as a request's and a response's Cache-Control. */
+static void decide(struct str s)
+{
+    struct http_hdr table[2][2];
+    struct http req;
+    struct http resp;
+    http_init(&req, table[0], 2);
+    http_init(&resp, table[1], 2);
+    CHECK(http_set_method(&req, STR("GET")) == RC_OK);
+    http_set_status(&resp, 200);
+    if (http_add(&req, HDR_CACHE_CONTROL, s) != RC_OK ||
+        http_add(&resp, HDR_CACHE_CONTROL, s) != RC_OK) {
+        return;
+    }
+    const struct http_9111_fetch fetch = {
+        .req = &req, .resp = &resp, .request_ns = 1, .response_ns = 2, .default_ttl_ns = 9};
+    struct http_9111_object object;
+    http_9111_store(&fetch, &object);
+    CHECK(object.origin_ns <= 2);
+    CHECK(object.grace_ns == 0 || !object.is_stale_forbidden);
+    struct http_9111_wish wish;
+    http_9111_wish(&req, &wish);
+    enum http_9111_reuse reuse = http_9111_reuse(&wish, object.ttl_ns, object.ttl_ns,
+                                                 object.grace_ns, object.is_stale_forbidden);
+    CHECK(reuse == HTTP_9111_NO || (reuse == HTTP_9111_STALE && !object.is_stale_forbidden));
+    CHECK(!wish.no_cache || !http_9111_stale_if_error(&req, &resp, 0));
+}
+
+static void read_location(struct str s)
+{
+    char block[256];
+    struct arena arena;
+    struct str url = STR_NONE;
+    arena_init(&arena, block, sizeof block);
+    if (http_9111_target(STR("h"), STR("/a/b?c"), s, &arena, &url) == RC_OK) {
+        CHECK(str_starts(url, STR("/")));
+        CHECK(str_find(url, '#') == url.len);
+    }
 }
 
 static void read_date(struct str s)
@@ -145,8 +186,9 @@ static void read_host(struct str s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static read_fn *const readers[] = {read_cache_control, read_date,   read_range, read_etags,
-                                       read_list,          read_packed, read_host,  read_one_range};
+    static read_fn *const readers[] = {
+        read_cache_control, read_date, read_range,     read_etags, read_list,
+        read_packed,        read_host, read_one_range, decide,     read_location};
     if (size == 0) {
         return 0;
     }

@@ -97,8 +97,12 @@ static void take_fields(struct http_cc *cc, const struct directive *d, struct st
     if (argument.ptr != NULL && is_first) {
         cc->bits |= d->fields_bit;
         memcpy((char *)cc + d->at, &argument, sizeof argument);
-    } else if (had_fields) {
-        /* Two of them, with lists or without: together they are as good as one without. */
+        return;
+    }
+    struct str before;
+    memcpy(&before, (char *)cc + d->at, sizeof before);
+    if (had_fields && (argument.ptr == NULL || !str_eq(argument, before))) {
+        /* Two that differ, with lists or without: together they are as good as one without. */
         cc->bits &= ~d->fields_bit;
         const struct str none = STR_NONE;
         memcpy((char *)cc + d->at, &none, sizeof none);

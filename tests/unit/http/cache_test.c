@@ -105,7 +105,9 @@ static void the_most_restrictive_of_equal_directives_counts(void **state)
         cc_of("max-stale=9, max-stale=5, max-stale, min-fresh=3, min-fresh=7, min-fresh=4");
     assert_int_equal(cc.max_stale_s, 5);
     assert_int_equal(cc.min_fresh_s, 7);
-    /* A list of fields, and a second directive with or without one: as if there were no list. */
+    cc = cc_of("private=\"a\", x, private=\"a\"");
+    assert_int_equal(cc.bits, HTTP_CC_PRIVATE | HTTP_CC_PRIVATE_FIELDS);
+    /* A list of fields, and a second directive with another or none: as if there were no list. */
     const char *const lists[] = {"private=\"a\", private", "private, private=\"a\"",
                                  "private=\"a\", private=\"b\""};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
