@@ -62,10 +62,17 @@ struct obj_times {
 /* Whether this request may use the object (Vary); borrowed, does not suspend. */
 typedef bool obj_match_fn(void *arg, const struct objcore *oc);
 
+/* What an object's age makes it to a request that asks for more, or less, than the object's own
+ * times say; borrowed, does not suspend. */
+enum obj_use { OBJ_UNUSABLE, OBJ_FRESH, OBJ_STALE };
+typedef enum obj_use obj_use_fn(void *arg, const struct objcore *oc, uint64_t now_ns);
+
 struct lookup_req {
     struct digest digest;
     obj_match_fn *match; /* NULL: every object matches */
     void *match_arg;
+    obj_use_fn *use; /* NULL: as the object's times say; not asked about marks */
+    void *use_arg;
     const struct http *http; /* for bans that look at requests; NULL: they are not tried */
     void (*banned)(void *arg, const struct objcore *oc); /* told of each; or NULL */
     void *banned_arg;
@@ -90,6 +97,9 @@ struct lookup {
  * it parks. */
 YIELDS MUST_USE enum rc cache_lookup(struct cache *cache, const struct lookup_req *req,
                                      struct lookup *out);
+/* The newest stored object that matches, fresh or not, and no mark; referenced, or NULL.  Counts as
+ * no use.  Does not suspend. */
+struct objcore *cache_peek(struct cache *cache, const struct lookup_req *req);
 /* A busy core that nobody else can find, for a pass: fetch into it as into any other (obj_ready
  * returns false).  The caller owns it. */
 struct objcore *cache_private(struct cache *cache);
@@ -114,6 +124,8 @@ enum obj_attr {
 enum obj_flag {
     OBJ_HITMISS = 1 << 0,
     OBJ_HITPASS = 1 << 1,
+    OBJ_NEVER_STALE =
+        1 << 2, /* for obj_use_fn: no request may be answered with it once it is stale */
 };
 
 /* Chooses the place: the first stevedore of the list (NULL-terminated) that takes it. `body_len`:

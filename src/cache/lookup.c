@@ -30,18 +30,33 @@ static bool matches(const struct lookup_req *req, const struct objcore *oc)
     return req->match == NULL || req->match(req->match_arg, oc);
 }
 
+static enum obj_use use_by_times(const struct objcore *oc, uint64_t now_ns)
+{
+    if (now_ns < times__fresh_until(&oc->times)) {
+        return OBJ_FRESH;
+    }
+    /* A mark has no grace. */
+    bool is_over = oc->flags & OBJ_MARKS || now_ns >= times__stale_until(&oc->times);
+    return is_over ? OBJ_UNUSABLE : OBJ_STALE;
+}
+
+static enum obj_use use_of(const struct lookup_req *req, const struct objcore *oc, uint64_t now_ns)
+{
+    if (LIKELY(req->use == NULL) || oc->flags & OBJ_MARKS) {
+        return use_by_times(oc, now_ns);
+    }
+    return req->use(req->use_arg, oc, now_ns);
+}
+
 /* What one core is to this request.  LOOKUP_MISS: nothing. */
 static enum lookup_kind judge(const struct lookup_req *req, const struct objcore *oc,
                               uint64_t now_ns)
 {
-    bool is_fresh = now_ns < times__fresh_until(&oc->times);
-    if (!is_fresh && (oc->flags & OBJ_MARKS || now_ns >= times__stale_until(&oc->times))) {
-        return LOOKUP_MISS; /* a mark has no grace */
-    }
-    if (!matches(req, oc)) {
+    enum obj_use use = use_of(req, oc, now_ns);
+    if (use == OBJ_UNUSABLE || !matches(req, oc)) {
         return LOOKUP_MISS;
     }
-    if (!is_fresh) {
+    if (use == OBJ_STALE) {
         return LOOKUP_STALE;
     }
     if (oc->flags & OBJ_HITPASS) {
@@ -160,7 +175,7 @@ static void let_join(struct objhead *head, const struct objcore *busy)
 }
 
 /* Fills in *out, or returns the waiter to wait with; or *banned, which has to go first. */
-static struct waiter *look_locked(struct objhead *head, const struct lookup_req *req,
+static struct waiter *look_locked(struct objhead *head, const struct lookup_req *req, bool may_wait,
                                   struct lookup *out, struct objcore **banned)
 {
     struct objcore *oc = NULL;
@@ -190,7 +205,7 @@ static struct waiter *look_locked(struct objhead *head, const struct lookup_req 
     case LOOKUP_MISS:
         break;
     }
-    if (!req->always_miss && !req->ignore_busy && !list_is_empty(&head->busies)) {
+    if (may_wait && !list_is_empty(&head->busies)) {
         count(&head->cache->parked, 1);
         return park__enter(CONTAINER_OF(head->busies.next, struct boc, link), head__stripe(head));
     }
@@ -208,7 +223,8 @@ static void kill_banned(const struct lookup_req *req, struct objcore **take_oc)
     obj_release(take_oc);
 }
 
-static struct waiter *look(struct cache *cache, const struct lookup_req *req, struct lookup *out)
+static struct waiter *look(struct cache *cache, const struct lookup_req *req, bool may_wait,
+                           struct lookup *out)
 {
     for (;;) {
         struct objcore *banned = NULL;
@@ -219,7 +235,7 @@ static struct waiter *look(struct cache *cache, const struct lookup_req *req, st
         if (LIKELY(banned == NULL)) {
             struct stripe *stripe = cache__stripe(cache, &req->digest);
             stripe__lock(stripe);
-            waiter = look_locked(head__get(cache, &req->digest), req, out, &banned);
+            waiter = look_locked(head__get(cache, &req->digest), req, may_wait, out, &banned);
             stripe__unlock(stripe);
         }
         if (LIKELY(banned == NULL)) {
@@ -267,10 +283,11 @@ enum rc cache_lookup(struct cache *cache, const struct lookup_req *req, struct l
 {
     CHECK_OBJ(cache, CACHE_MAGIC);
     *out = (struct lookup){.kind = LOOKUP_MISS};
+    bool may_wait = !req->always_miss && !req->ignore_busy;
     for (;;) {
         struct waiter *waiter = NULL;
         NO_YIELD {
-            waiter = look(cache, req, out);
+            waiter = look(cache, req, may_wait, out);
         }
         if (LIKELY(waiter == NULL)) {
             return RC_OK;
@@ -287,12 +304,40 @@ enum rc cache_lookup(struct cache *cache, const struct lookup_req *req, struct l
         }
         bool will_do = false;
         NO_YIELD {
+            /* What came for this very variant and is too old already: the next would be too, and
+             * waiting for one after the other would make a queue of those who could all fetch. */
+            may_wait = !matches(req, oc) || judge(req, oc, cache__real_now()) != LOOKUP_MISS;
             will_do = settle(req, &oc, out);
         }
         if (will_do) {
             return RC_OK;
         }
     }
+}
+
+static struct objcore *newest_stored(const struct objhead *head, const struct lookup_req *req)
+{
+    const struct core_set cores = head__cores(head);
+    for (size_t i = 0; i < cores.count; i++) {
+        struct objcore *oc = core_at(&cores, i);
+        bool is_stored = atomic_load_explicit(&oc->is_stored, memory_order_acquire);
+        if (is_stored && (oc->flags & OBJ_MARKS) == 0 && matches(req, oc)) {
+            core__ref(oc);
+            return oc;
+        }
+    }
+    return NULL;
+}
+
+struct objcore *cache_peek(struct cache *cache, const struct lookup_req *req)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    struct objcore *found = NULL;
+    NO_YIELD {
+        const struct objhead *head = table__find(cache__stripe(cache, &req->digest), &req->digest);
+        found = head == NULL ? NULL : newest_stored(head, req);
+    }
+    return found;
 }
 
 struct objcore *cache_private(struct cache *cache)

@@ -7,6 +7,7 @@
  * leaves: a stored one by its lanes (lane.c), one that is not stored piece by piece as it comes. */
 #include "base/cursor.h"
 #include "engine/policy.h"
+#include "engine/rfc9111.h"
 
 #include "http/http_condition.h"
 
@@ -86,6 +87,9 @@ static struct http *object_head(struct engine *engine, struct request *req,
 {
     struct http *resp = stored_head(engine, req, oc);
     if (resp == NULL) {
+        return NULL;
+    }
+    if (UNLIKELY(req->own_fields != NULL) && !is_hit && rfc9111__give_back(req, resp) != RC_OK) {
         return NULL;
     }
     struct wrk *wrk = engine__wrk(engine);

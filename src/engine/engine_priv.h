@@ -124,6 +124,8 @@ struct fetch {
     unsigned conn_bits;
     struct obj_times times;
     struct str asked_range; /* the Range that was sent, as the policy found it */
+    bool is_9111;           /* RFC 9111 has decided what may be stored */
+    unsigned obj_flags;     /* of the object to be stored */
     /* The response's body. */
     struct h1_body body;
     struct h1_reader reader;
@@ -281,6 +283,10 @@ void warm__note(struct wrk *wrk, uint64_t name, const struct objcore *oc);
 MUST_USE enum rc vary__make(struct sb *sb, const struct http *bereq, const struct http *beresp);
 /* Whether a request fits what vary__make wrote; damaged bytes fit none. */
 bool vary__fits(struct str spec, const struct http *req);
+/* The same in the form that RFC 9111 allows: what means the same is the same. */
+MUST_USE enum rc vary__make_normalised(struct sb *sb, const struct http *bereq,
+                                       const struct http *beresp);
+bool vary__fits_normalised(struct str spec, const struct http *req);
 bool vary__match(void *request, const struct objcore *oc);
 
 #endif

@@ -8,6 +8,7 @@
  * a fiber of its own: then nobody's slow connection holds it up. */
 #include "engine/fetch_priv.h"
 #include "engine/req_body.h"
+#include "engine/rfc9111.h"
 
 #include <inttypes.h>
 
@@ -126,6 +127,9 @@ static enum rc make_bereq(struct fetch *f)
         rc = set_default_host(f);
     }
     f->asked_range = http_get(f->bereq, HDR_RANGE);
+    if (rc == RC_OK && rfc9111__is_on(f->engine)) {
+        rc = rfc9111__bereq(f);
+    }
     if (rc == RC_OK) {
         rc = fetch__ask_conditionally(f);
     }

@@ -7,6 +7,7 @@
  * that end with the connection a reset tells.  Then the core fails, and with it every reader. */
 #include "base/cursor.h"
 #include "engine/fetch_priv.h"
+#include "engine/rfc9111.h"
 
 /* What is asked of a stevedore when nobody knows how much will come. */
 #define UNKNOWN_STEP_BYTES ((uint64_t)16 << 10)
@@ -151,7 +152,8 @@ static enum rc set_attributes(struct fetch *f)
 {
     size_t mark = arena_mark(&f->arena);
     struct sb sb = arena_builder(&f->arena);
-    enum rc rc = vary__make(&sb, f->bereq, f->beresp);
+    enum rc rc = f->is_9111 ? vary__make_normalised(&sb, f->bereq, f->beresp)
+                            : vary__make(&sb, f->bereq, f->beresp);
     if (rc == RC_UNSUPPORTED && f->is_uncacheable) {
         /* It varies by more than we can tell: nobody waits for such an object. */
         sb.len = 0;
@@ -184,6 +186,9 @@ static enum rc strip_head(struct fetch *f)
     }
     enum rc rc =
         http_copy(stored, f->beresp, f->is_uncacheable ? HTTP_COPY_STORE_PASS : HTTP_COPY_STORE);
+    if (rc == RC_OK && f->is_9111 && !f->is_marker) {
+        rc = rfc9111__withhold(f, stored);
+    }
     if (rc == RC_OK) {
         f->beresp = stored;
         f->beresp->proto = STR("HTTP/1.1");
@@ -241,7 +246,7 @@ void fetch__fail_busy(struct fetch *f)
 static MUST_USE enum rc make_object(struct fetch *f)
 {
     obj_set_times(f->busy, &f->times);
-    obj_set_flags(f->busy, f->is_hitpass ? OBJ_HITPASS : f->is_marker ? OBJ_HITMISS : 0);
+    obj_set_flags(f->busy, f->is_hitpass ? OBJ_HITPASS : f->is_marker ? OBJ_HITMISS : f->obj_flags);
     enum rc rc = strip_head(f);
     if (rc == RC_OK) {
         rc = set_attributes(f);

@@ -14,6 +14,7 @@
  *
  * All of it happens before anybody sees the object, so each try begins with nothing. */
 #include "engine/fetch_priv.h"
+#include "engine/rfc9111.h"
 
 #include "http/http_cache.h"
 #include "http/http_condition.h"
@@ -64,10 +65,15 @@ static void set_times(struct fetch *f)
         .grace_ns = fresh.grace_ns,
         .keep_ns = fresh.keep_ns,
     };
+    if (f->is_9111) {
+        fresh.ttl_ns = (int64_t)rfc9111__times(f);
+    }
+    const struct obj_times *t = &f->times;
     vslb_printf(&f->log, SLT_TTL, "RFC %.0f %.0f %.0f %.0f %.0f %lld %lld %u %s",
-                (double)fresh.ttl_ns / 1e9, (double)fresh.grace_ns / 1e9,
-                (double)fresh.keep_ns / 1e9, (double)now_ns / 1e9, (double)fresh.origin_ns / 1e9,
-                (long long)fresh.date_s, (long long)fresh.expires_s, fresh.max_age_s, "cacheable");
+                (double)fresh.ttl_ns / 1e9, (double)t->grace_ns / 1e9, (double)t->keep_ns / 1e9,
+                (double)now_ns / 1e9, (double)t->t_origin_ns / 1e9, (long long)fresh.date_s,
+                (long long)fresh.expires_s, fresh.max_age_s,
+                f->is_uncacheable ? "uncacheable" : "cacheable");
 }
 
 /* All that what is passed needs: the Age that the client is told. */
@@ -157,6 +163,9 @@ static YIELDS MUST_USE enum rc take_304(struct fetch *f)
         vslb_str(&f->log, SLT_Error, STR("304 response but not conditional fetch"));
         return RC_MALFORMED;
     }
+    if (f->is_9111 && !rfc9111__renews(f)) {
+        return RC_STALE;
+    }
     enum rc rc = fetch__check_old(f);
     return rc == RC_OK ? fetch__merge_304(f) : rc;
 }
@@ -171,6 +180,15 @@ static YIELDS MUST_USE enum rc take_head(struct fetch *f)
         rc = set_date(f);
     }
     if (rc != RC_OK) {
+        return rc;
+    }
+    f->is_9111 = f->kind != FETCH_PASS && rfc9111__is_on(f->engine);
+    if (f->is_9111) {
+        /* What counts is the response as it will be stored. */
+        rc = f->beresp->status == 304 ? take_304(f) : RC_OK;
+        if (rc == RC_OK) {
+            set_times(f);
+        }
         return rc;
     }
     if (f->kind == FETCH_PASS) {
@@ -215,8 +233,18 @@ static YIELDS enum step accept_answer(struct fetch *f, const struct policy_verdi
 
 static YIELDS enum step take_answer(struct fetch *f)
 {
-    if (take_head(f) != RC_OK) {
+    enum rc rc = take_head(f);
+    if (rc == RC_STALE) {
+        leave_answer(f);
+        rfc9111__ask_unconditionally(f);
+        return f->retries++ < param(f->engine->conf.params, max_retries) ? STEP_RETRY : STEP_ERROR;
+    }
+    if (rc != RC_OK) {
         fetch__drop_connection(f, false);
+        return STEP_ERROR;
+    }
+    if (f->is_9111 && rfc9111__is_worse_than_stale(f)) {
+        leave_answer(f);
         return STEP_ERROR;
     }
     struct policy_verdict verdict =
@@ -319,7 +347,8 @@ static MUST_USE enum rc make_error(struct fetch *f)
 static void error_times(struct fetch *f)
 {
     f->times = (struct obj_times){.t_origin_ns = wrk_real_ns(engine__wrk(f->engine))};
-    if (f->busy != NULL && obj_is_awaited(f->busy)) {
+    /* By RFC 9111 it is nothing that could be stored. */
+    if (f->busy != NULL && obj_is_awaited(f->busy) && !rfc9111__is_on(f->engine)) {
         f->times.ttl_ns = NS_PER_S;
         f->times.grace_ns = 5 * NS_PER_S;
         f->times.keep_ns = 5 * NS_PER_S;
@@ -330,6 +359,7 @@ static YIELDS enum step make_synthetic(struct fetch *f)
 {
     if (!f->is_deliberate) {
         engine__wrk(f->engine)->main.fetch_failed++;
+        f->err_status = rfc9111__is_on(f->engine) ? rfc9111__failure_status(f) : 0;
     }
     fetch__stamp(f, STR("Error"));
     if (f->busy != NULL) {

@@ -7,9 +7,6 @@
 
 #include "http/http_list.h"
 
-/* How long others are told not to wait for an object that turned out not to be cacheable. */
-#define HITMISS_TTL_NS (120 * NS_PER_S)
-
 struct str policy_word(enum policy_action action)
 {
     static const struct str words[] = {
@@ -211,8 +208,7 @@ static bool is_stale(const struct fetch *f)
            wrk_real_ns(engine__wrk(f->engine));
 }
 
-/* A TTL from now on, though it is counted from when the response was made. */
-static void set_ttl(struct fetch *f, uint64_t ttl_ns)
+void policy_set_ttl(struct fetch *f, uint64_t ttl_ns)
 {
     uint64_t now_ns = wrk_real_ns(engine__wrk(f->engine));
     uint64_t age_ns = now_ns > f->times.t_origin_ns ? now_ns - f->times.t_origin_ns : 0;
@@ -229,10 +225,10 @@ static void log_ttl(struct fetch *f, struct str source, const char *verdict)
 static struct policy_verdict builtin_backend_response(struct fetch *f)
 {
     vslb_str(&f->log, SLT_VCL_call, STR("BACKEND_RESPONSE"));
-    if (!f->is_uncacheable &&
+    if (!f->is_uncacheable && !f->is_9111 &&
         (is_stale(f) || http_has(f->beresp, HDR_SET_COOKIE) || control_forbids(f->beresp) ||
          http_has_token(f->beresp, HDR_VARY, STR("*")))) {
-        set_ttl(f, HITMISS_TTL_NS);
+        policy_set_ttl(f, POLICY_HITMISS_TTL_NS);
         log_ttl(f, STR("VCL"), "cacheable");
         f->is_uncacheable = true;
         log_ttl(f, STR("VCL"), "uncacheable");

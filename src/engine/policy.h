@@ -78,6 +78,11 @@ struct policy {
 
 extern const struct policy policy_builtin;
 
+/* How long others are told not to wait for an object that turned out not to be cacheable. */
+#define POLICY_HITMISS_TTL_NS (120 * NS_PER_S)
+/* A TTL from now on, though it is counted from when the response was made. */
+void policy_set_ttl(struct fetch *f, uint64_t ttl_ns);
+
 /* A verdict without more to it. */
 static inline struct policy_verdict policy_says(enum policy_action action)
 {

@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* How a request reaches an object, or what takes its place: lookup, hit, miss, pass. */
 #include "engine/policy.h"
+#include "engine/rfc9111.h"
 
 #define MAY(action) POLICY_BIT(POLICY_##action)
 
@@ -59,10 +60,30 @@ static YIELDS enum req_step deliver_stored(struct request *req, struct fetch **t
     return REQ_DELIVER;
 }
 
+/* Something stale takes the place of an error. */
+static enum req_step deliver_stand_in(struct request *req, struct fetch **take_fetch,
+                                      struct objcore *take_oc)
+{
+    struct fetch *f = *take_fetch;
+    *take_fetch = NULL;
+    fail_waiters(req->engine, f);
+    fetch__free(&f);
+    stamp(req, STR("Fetch"));
+    req->oc = take_oc;
+    req->is_hit = true;
+    return REQ_DELIVER;
+}
+
 static YIELDS enum req_step deliver_miss(struct request *req, struct fetch **take_fetch)
 {
     struct fetch *f = *take_fetch;
     *take_fetch = NULL;
+    if (f->is_synth && rfc9111__is_on(req->engine)) {
+        struct objcore *stale = rfc9111__stand_in(f);
+        if (stale != NULL) {
+            return deliver_stand_in(req, &f, stale);
+        }
+    }
     if (f->is_marker) {
         fetch__mark(f);
         return relay(req, &f);
@@ -97,6 +118,9 @@ static YIELDS enum req_step fetch(struct request *req, enum fetch_kind kind)
     }
     if (f->stored != NULL) {
         return deliver_stored(req, &f);
+    }
+    if (kind == FETCH_PASS && rfc9111__is_on(req->engine)) {
+        rfc9111__passed(req, f);
     }
     return kind == FETCH_PASS ? relay(req, &f) : deliver_miss(req, &f);
 }
@@ -207,6 +231,17 @@ static enum req_step lookup_failed(struct request *req, enum rc rc)
     return unavailable(req);
 }
 
+/* The request may go on with nothing stored, or may not go on. */
+static YIELDS enum req_step found_nothing(struct request *req, bool may_pass)
+{
+    if (may_pass) {
+        return req__pass(req);
+    }
+    req->err_status = 504;
+    req->err_reason = STR_NONE;
+    return REQ_SYNTH;
+}
+
 static YIELDS enum req_step found_it(struct request *req, struct lookup *found)
 {
     struct vsc_main *main = engine_counters(req->engine);
@@ -244,7 +279,7 @@ static void log_banned(void *arg, const struct objcore *oc)
 enum req_step req__lookup(struct request *req)
 {
     struct vsc_main *main = engine_counters(req->engine);
-    const struct lookup_req want = {
+    struct lookup_req want = {
         .digest = req->digest,
         .match = req->hash_ignore_vary ? NULL : vary__match,
         .match_arg = req,
@@ -255,6 +290,11 @@ enum req_step req__lookup(struct request *req)
         .ignore_busy = req->hash_ignore_busy,
         .deadline_ns = clock_after(loop_mono_ns(loop_self()), PARKED_MAX_NS),
     };
+    struct http_9111_wish wish;
+    wish.is_plain = true;
+    if (rfc9111__is_on(req->engine)) {
+        rfc9111__want(req, &wish, &want);
+    }
     struct lookup found = {0};
     enum rc rc = checked_lookup(req, &want, &found);
     if (found.parked) {
@@ -262,5 +302,11 @@ enum req_step req__lookup(struct request *req)
         main->busy_wakeup++;
         stamp(req, STR("Waitinglist"));
     }
-    return rc == RC_OK ? found_it(req, &found) : lookup_failed(req, rc);
+    if (rc != RC_OK) {
+        return lookup_failed(req, rc);
+    }
+    if (UNLIKELY(!wish.is_plain) && !rfc9111__goes_on(&wish, &found)) {
+        return found_nothing(req, !wish.only_if_cached);
+    }
+    return found_it(req, &found);
 }

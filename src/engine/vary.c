@@ -6,7 +6,11 @@
  *   the attribute:  { u8 length of name, name, u16 length of value (0xffff: absent), value }*
  *
  * Accept-Encoding is left out: fetches for the cache ask for the identity encoding alone, so what
- * it says makes no difference to what is stored. */
+ * it says makes no difference to what is stored.
+ *
+ * Varnish compares bytes.  The RFC also lets values match that mean the same: several fields of one
+ * name and the same values in one, and lists that differ in blanks and case only.  That is the
+ * normalised form, which is written and compared where RFC 9111 rules. */
 #include "base/cursor.h"
 #include "engine/engine_priv.h"
 #include "http/http_list.h"
@@ -64,6 +68,109 @@ bool vary__fits(struct str spec, const struct http *req)
         struct str have = http_get_name(req, name);
         if ((want.ptr == NULL) != (have.ptr == NULL) || !str_eq(want, have) ||
             is_repeated(req, name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the normalised form ---- */
+
+/* A value that is longer fits nothing. */
+enum { NORMAL_MAX = 1024 };
+
+/* Lists of tokens that know no case. */
+static bool is_plain_list(enum http_hdr_id id)
+{
+    return id == HDR_ACCEPT || id == HDR_ACCEPT_CHARSET || id == HDR_ACCEPT_LANGUAGE;
+}
+
+static void put_member(struct sb *sb, struct str member)
+{
+    bool is_quoted = str_find(member, '"') < member.len;
+    for (size_t i = 0; i < member.len; i++) {
+        char c = member.ptr[i];
+        if (is_quoted) {
+            sb_chr(sb, c);
+        } else if (c != ' ' && c != '\t') {
+            sb_chr(sb, (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c));
+        }
+    }
+}
+
+static void put_list(struct sb *sb, const struct http *h, enum http_hdr_id id)
+{
+    struct http_members it = http_members(h, id);
+    struct str member;
+    for (size_t n = 0; http_members_next(&it, &member); n++) {
+        if (n > 0) {
+            sb_chr(sb, ',');
+        }
+        put_member(sb, member);
+    }
+}
+
+/* False: there is no such field. */
+static bool put_normalised(struct sb *sb, const struct http *h, struct str name)
+{
+    if (http_find_name(h, name) == NULL) {
+        return false;
+    }
+    enum http_hdr_id id = http_hdr_id(name);
+    if (is_plain_list(id)) {
+        put_list(sb, h, id);
+        return true;
+    }
+    bool is_first = true;
+    for (unsigned i = 0; i < h->count; i++) {
+        if (str_eq_nocase(h->hdr[i].name, name)) {
+            sb_put(sb, is_first ? STR("") : STR(", "));
+            sb_put(sb, h->hdr[i].value);
+            is_first = false;
+        }
+    }
+    return true;
+}
+
+enum rc vary__make_normalised(struct sb *sb, const struct http *bereq, const struct http *beresp)
+{
+    struct http_members it = http_members(beresp, HDR_VARY);
+    struct str name;
+    while (http_members_next(&it, &name)) {
+        if (str_eq(name, STR("*"))) {
+            return RC_UNSUPPORTED;
+        }
+        if (http_hdr_id(name) == HDR_ACCEPT_ENCODING) {
+            continue;
+        }
+        char text[NORMAL_MAX];
+        struct sb value = sb_of(text, sizeof text);
+        bool is_there = put_normalised(&value, bereq, name);
+        if (name.len > UINT8_MAX || value.overflow) {
+            return RC_TOO_LONG;
+        }
+        put_u8(sb, (uint8_t)name.len);
+        sb_put(sb, name);
+        put_u16(sb, is_there ? (uint16_t)value.len : ABSENT);
+        sb_put(sb, sb_str(&value));
+    }
+    return sb->overflow ? RC_TOO_LONG : RC_OK;
+}
+
+bool vary__fits_normalised(struct str spec, const struct http *req)
+{
+    struct cursor c = cursor_of(spec.ptr, spec.len);
+    while (cursor_left(&c) > 0) {
+        struct str name = cursor_bytes(&c, cursor_u8(&c));
+        uint16_t len = cursor_u16(&c);
+        struct str want = len == ABSENT ? STR_NONE : cursor_bytes(&c, len);
+        if (c.rc != RC_OK) {
+            return false;
+        }
+        char text[NORMAL_MAX];
+        struct sb have = sb_of(text, sizeof text);
+        bool is_there = put_normalised(&have, req, name);
+        if (have.overflow || is_there != (len != ABSENT) || !str_eq(want, sb_str(&have))) {
             return false;
         }
     }

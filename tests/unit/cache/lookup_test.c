@@ -87,6 +87,97 @@ static void fresh_then_stale_then_a_miss(void **state)
     run(age);
 }
 
+/* A request with an opinion of its own on ages: the object is of use this long, and fresh half of
+ * it. */
+struct opinion {
+    uint64_t good_ns;
+    unsigned asked;
+};
+
+static enum obj_use opine(void *arg, const struct objcore *oc, uint64_t now_ns)
+{
+    struct opinion *opinion = arg;
+    uint64_t age_ns = now_ns - obj_times(oc).t_origin_ns;
+    opinion->asked++;
+    if (age_ns >= opinion->good_ns) {
+        return OBJ_UNUSABLE;
+    }
+    return age_ns < opinion->good_ns / 2 ? OBJ_FRESH : OBJ_STALE;
+}
+
+static enum lookup_kind kind_for(struct rig *rig, unsigned key, struct opinion *opinion)
+{
+    struct lookup_req req = rig_req(key);
+    req.use = opine;
+    req.use_arg = opinion;
+    struct lookup found;
+    assert_int_equal(cache_lookup(rig->cache, &req, &found), RC_OK);
+    enum lookup_kind kind = found.kind;
+    assert_int_equal(found.busy != NULL, kind != LOOKUP_HIT);
+    rig_release(&found);
+    return kind;
+}
+
+static void opinions(void *arg)
+{
+    struct rig *rig = arg;
+    struct opinion strict = {.good_ns = 4 * NS_PER_S};
+    struct opinion lax = {.good_ns = 100 * NS_PER_S};
+    rig_put(rig, 1, "one");
+    assert_int_equal(kind_for(rig, 1, &strict), LOOKUP_HIT);
+    pass_time(2);
+    assert_int_equal(kind_for(rig, 1, &strict), LOOKUP_STALE);
+    pass_time(2);
+    assert_int_equal(kind_for(rig, 1, &strict), LOOKUP_MISS);
+    assert_seen(rig, 1, "H:one");
+    pass_time(17); /* past its grace, still kept */
+    assert_seen(rig, 1, "M+:");
+    assert_int_equal(kind_for(rig, 1, &lax), LOOKUP_HIT);
+    /* A mark is a mark, whatever a request thinks of ages. */
+    struct lookup found = rig_lookup(rig, 2);
+    struct obj_times times = rig_times();
+    assert_int_equal(rig_fetch_times(rig, &found.busy, "", &times, OBJ_HITMISS), RC_OK);
+    lax.asked = 0;
+    assert_int_equal(kind_for(rig, 2, &lax), LOOKUP_HITMISS);
+    assert_int_equal(lax.asked, 0);
+}
+
+static void a_request_may_judge_ages_itself(void **state)
+{
+    (void)state;
+    run(opinions);
+}
+
+static void peek(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup_req req = rig_req(1);
+    assert_null(cache_peek(rig->cache, &req));
+    rig_put(rig, 1, "one");
+    pass_time(25);
+    struct objcore *oc = cache_peek(rig->cache, &req);
+    assert_non_null(oc);
+    assert_int_equal(obj_hits(oc), 0);
+    struct lookup found = rig_lookup(rig, 1);
+    assert_int_equal(found.kind, LOOKUP_MISS);
+    struct obj_times times = rig_times();
+    /* What is still being fetched is not looked at; nor is a mark. */
+    assert_true(rig_ready(rig, found.busy, &times, OBJ_HITMISS));
+    struct objcore *again = cache_peek(rig->cache, &req);
+    assert_ptr_equal(again, oc);
+    obj_release(&again);
+    assert_int_equal(obj_finish(found.busy), RC_OK);
+    assert_null(cache_peek(rig->cache, &req));
+    obj_release(&found.busy);
+    obj_release(&oc);
+}
+
+static void a_peek_fetches_nothing(void **state)
+{
+    (void)state;
+    run(peek);
+}
+
 static void age_header(void *arg)
 {
     struct rig *rig = arg;
@@ -525,6 +616,8 @@ int main(void)
         cmocka_unit_test(suspending_in_a_lookup_is_a_bug),
         cmocka_unit_test(a_fetched_object_is_hit),
         cmocka_unit_test(fresh_then_stale_then_a_miss),
+        cmocka_unit_test(a_request_may_judge_ages_itself),
+        cmocka_unit_test(a_peek_fetches_nothing),
         cmocka_unit_test(time_begins_at_the_origin),
         cmocka_unit_test(one_refreshes_while_others_get_the_stale_one),
         cmocka_unit_test(a_failed_refresh_leaves_the_stale_one),

@@ -99,6 +99,56 @@ static void damaged_bytes_fit_nothing(void **state)
     }
 }
 
+static struct str normal_of(const struct http *req, const struct http *resp)
+{
+    struct sb sb = arena_builder(&arena);
+    assert_int_equal(vary__make_normalised(&sb, req, resp), RC_OK);
+    return arena_claim(&arena, &sb);
+}
+
+static void what_means_the_same_fits(void **state)
+{
+    (void)state;
+    struct str spec =
+        normal_of(HEAD("Accept-Language", "de, EN;q=0.5"), HEAD("Vary", "accept-language"));
+    assert_true(vary__fits_normalised(spec, HEAD("Accept-Language", "DE,en; q=0.5")));
+    assert_true(
+        vary__fits_normalised(spec, HEAD("Accept-Language", "de", "accept-language", "en;q=0.5")));
+    assert_false(vary__fits_normalised(spec, HEAD("Accept-Language", "en;q=0.5, de")));
+    assert_false(vary__fits_normalised(spec, HEAD("Accept-Language", "de")));
+    assert_false(vary__fits_normalised(spec, HEAD("A", "b")));
+    /* Quoted strings know case and blanks. */
+    spec = normal_of(HEAD("Accept", "a/b; x=\"A B\""), HEAD("Vary", "Accept"));
+    assert_true(vary__fits_normalised(spec, HEAD("Accept", " a/b; x=\"A B\" ")));
+    assert_false(vary__fits_normalised(spec, HEAD("Accept", "a/b; x=\"a b\"")));
+    /* Of other fields we know only that several make one. */
+    spec = normal_of(HEAD("X-A", "1, B"), HEAD("Vary", "X-A"));
+    assert_true(vary__fits_normalised(spec, HEAD("X-A", "1", "X-A", "B")));
+    assert_false(vary__fits_normalised(spec, HEAD("X-A", "1,B")));
+    assert_false(vary__fits_normalised(spec, HEAD("X-A", "1, b")));
+    struct str absent = normal_of(HEAD("A", "b"), HEAD("Vary", "X-A"));
+    assert_true(vary__fits_normalised(absent, HEAD("A", "c")));
+    assert_false(vary__fits_normalised(absent, HEAD("X-A", "")));
+}
+
+static void the_normalised_form_has_limits(void **state)
+{
+    (void)state;
+    static char text[1026];
+    memset(text, 'x', sizeof text - 1);
+    struct str spec = normal_of(HEAD("X-A", text + 1), HEAD("Vary", "X-A"));
+    assert_true(vary__fits_normalised(spec, HEAD("X-A", text + 1)));
+    assert_false(vary__fits_normalised(spec, HEAD("X-A", text)));
+    struct sb sb = arena_builder(&arena);
+    assert_int_equal(vary__make_normalised(&sb, HEAD("X-A", text), HEAD("Vary", "X-A")),
+                     RC_TOO_LONG);
+    assert_int_equal(vary__make_normalised(&sb, HEAD("A", "b"), HEAD("Vary", "*")), RC_UNSUPPORTED);
+    const struct http *same = HEAD("X-A", text + 1);
+    for (size_t cut = 1; cut < spec.len; cut++) {
+        assert_false(vary__fits_normalised((struct str){spec.ptr, cut}, same));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +158,8 @@ int main(void)
         cmocka_unit_test_setup(a_repeated_field_is_never_shared, setup),
         cmocka_unit_test_setup(a_star_is_refused_and_encodings_do_not_count, setup),
         cmocka_unit_test_setup(damaged_bytes_fit_nothing, setup),
+        cmocka_unit_test_setup(what_means_the_same_fits, setup),
+        cmocka_unit_test_setup(the_normalised_form_has_limits, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
