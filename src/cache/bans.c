@@ -264,6 +264,7 @@ bool bans__test(struct bans *bans, struct objcore *oc, const struct http *req)
 {
     struct ban *top = bans__newest(bans);
     const struct ban *own = core__ban(oc);
+    CHECK(top != NULL);
     if (own == NULL) {
         /* It has left since the reader came by: perhaps for a ban that this reader must respect. */
         return true;
