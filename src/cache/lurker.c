@@ -21,6 +21,8 @@
 #include "cache/bans.h"
 #include "cache/cache_priv.h"
 
+/* It holds its loop no longer than that, however large the batch. */
+#define HOLD_NS NS_PER_MS
 /* Without anything to do; new bans are noticed by whoever calls. */
 #define IDLE_NS (50 * NS_PER_S)
 
@@ -167,14 +169,19 @@ static void end_pass(struct bans *bans)
 
 /* ---- one call ---- */
 
-/* What is gathered, up to a batch.  Returns how many are left of the batch. */
-static unsigned test_some(struct bans *bans, const struct lurk_conf *conf, unsigned batch)
+/* What is gathered, up to a batch, or until it is late (monotonic).  Returns how many are left of
+ * the batch. */
+static unsigned test_some(struct bans *bans, const struct lurk_conf *conf, unsigned batch,
+                          uint64_t late_ns)
 {
     struct lurker *lurker = &bans->lurker;
     for (; batch > 0 && lurker->at < lurker->count; batch--) {
         struct objcore *oc = lurker->gathered[lurker->at++];
         test(bans, conf, oc);
         obj_release(&oc);
+        if (clock_mono_ns() >= late_ns) {
+            return 0;
+        }
     }
     return batch;
 }
@@ -201,21 +208,23 @@ uint64_t cache_lurk(struct cache *cache, const struct lurk_conf *conf)
         }
     }
     unsigned left = conf->batch;
-    /* Empty stripes cost a little too. */
-    for (unsigned stripes = 0; left > 0 && stripes < CACHE_STRIPES / 4; stripes++) {
-        left = test_some(bans, conf, left);
+    uint64_t late_ns = clock_mono_ns() + HOLD_NS;
+    while (left > 0 && clock_mono_ns() < late_ns) {
+        left = test_some(bans, conf, left, late_ns);
         if (lurker->at < lurker->count) {
             break;
         }
         if (lurker->stripe == CACHE_STRIPES) {
+            /* One only for the cutoff comes again and again while a long fetch holds an old ban. */
+            bool is_urgent = lurker->top->is_target;
             end_pass(bans);
-            return now_ns;
+            return clock_after(now_ns, is_urgent ? 0 : NS_PER_S);
         }
         if (!gather(cache, lurker)) {
             return clock_after(now_ns, conf->holdoff_ns);
         }
     }
-    return left > 0 ? now_ns : clock_after(now_ns, conf->sleep_ns);
+    return clock_after(now_ns, conf->sleep_ns);
 }
 
 uint64_t cache_ban_moves(const struct cache *cache)
