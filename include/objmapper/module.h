@@ -270,7 +270,14 @@ struct objm_note {
 
 /* ---- what a module can do ---- */
 
-enum objm_log { OBJM_LOG_VCL, OBJM_LOG_VCL_ERROR, OBJM_LOG_ERROR, OBJM_LOG_NOTICE, OBJM_LOG_DEBUG };
+enum objm_log {
+    OBJM_LOG_VCL,
+    OBJM_LOG_VCL_ERROR,
+    OBJM_LOG_ERROR,
+    OBJM_LOG_NOTICE,
+    OBJM_LOG_DEBUG,
+    OBJM_LOG_DEBUG_ALONE /* of no transaction, whoever writes it */
+};
 enum objm_scope { OBJM_PRIV_TASK, OBJM_PRIV_TOP };
 enum objm_line { OBJM_METHOD, OBJM_URL, OBJM_PROTO, OBJM_STATUS, OBJM_REASON };
 enum objm_ws { OBJM_WS_CLIENT, OBJM_WS_BACKEND, OBJM_WS_SESSION, OBJM_WS_THREAD };

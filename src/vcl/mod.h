@@ -6,6 +6,7 @@
 
 #include "objmapper/module.h"
 
+extern const struct objm_module vcl__mod_blob;
 extern const struct objm_module vcl__mod_cookie;
 extern const struct objm_module vcl__mod_directors;
 extern const struct objm_module vcl__mod_purge;

@@ -140,7 +140,7 @@ static const struct objm_func shard_methods[] = {
     {.name = "debug",
      .fn = vcl__shard_debug,
      OBJM_ARGS(debug_args),
-     .doc = "Nothing; it is here for policies that call it."},
+     .doc = "Debug records: 1 of each choice, 2 of the ring when it is made; 0 none."},
 };
 
 static const struct objm_func param_methods[] = {

@@ -21,6 +21,7 @@
 #include "vcl/value.h"
 
 enum { SHARD_MAGIC = 0x58e1d0a7, REPLICAS = 67 };
+enum { TRACE_LOOKUP = 1, TRACE_RING = 2 };
 
 struct shard_state {
     _Atomic unsigned refs;
@@ -40,6 +41,7 @@ struct shard {
     bool is_changed;
     _Atomic double warmup;
     _Atomic double rampup;
+    _Atomic int64_t trace; /* TRACE_ bits */
     _Atomic(const struct shard_param *) param;
     struct objm_backend *self;
 };
@@ -95,6 +97,17 @@ static struct shard_state *state_new(struct shard_backend *take_backends, unsign
 }
 
 /* ---- changes ---- */
+
+static void trace_ring(struct objm_ctx *ctx, const struct shard_state *state)
+{
+    for (unsigned n = 0; n < state->point_count; n++) {
+        char text[96];
+        struct sb sb = sb_of(text, sizeof text);
+        sb_printf(&sb, "vmod_directors: shard: hashcircle[%5u] = {point = %8x, host = %2u}\n", n,
+                  state->points[n].at, state->points[n].host);
+        objm_log(ctx, OBJM_LOG_DEBUG_ALONE, vcl_objm_str(sb_str(&sb)));
+    }
+}
 
 /* Replaces the state by what is wanted.  RC_LIMIT: its ring would be too large. */
 static enum rc reconfigure(struct shard *shard, uint32_t replicas)
@@ -283,6 +296,11 @@ void vcl__shard_reconfigure(struct objm_ctx *ctx, struct objm_call *call)
         vcl__shard_log(ctx, OBJM_LOG_ERROR, shard->name, ".reconfigure() no backends");
         return;
     }
+    if (is_changed && (atomic_load(&shard->trace) & TRACE_RING) != 0) {
+        struct shard_state *state = state_ref(shard);
+        trace_ring(ctx, state);
+        state_release(&state);
+    }
     call->ret.boolean = true;
 }
 
@@ -364,7 +382,13 @@ static int pick_host(struct objm_ctx *ctx, struct shard *shard, const struct sha
                      struct shard_walk *walk, const struct shard_param *p)
 {
     int64_t alt = limit_alt(ctx, shard, p->alt, state->count);
-    vcl__walk_start(walk, vcl__param_key(ctx, p));
+    uint32_t key = vcl__param_key(ctx, p);
+    vcl__walk_start(walk, key);
+    if ((atomic_load_explicit(&shard->trace, memory_order_relaxed) & TRACE_LOOKUP) != 0) {
+        objm_log(ctx, OBJM_LOG_DEBUG_ALONE,
+                 objm_printf(ctx, "vmod_directors: shard: lookup key %x idx %u host %u", key,
+                             walk->at, walk->points[walk->at].host));
+    }
     bool found = alt == 0 || vcl__walk_next(walk, alt - 1, p->healthy == SHARD_ALL);
     found = found && vcl__walk_next(walk, 0, p->healthy != SHARD_IGNORE);
     if (!found) {
@@ -515,7 +539,7 @@ void vcl__shard_key(struct objm_ctx *ctx, struct objm_call *call)
 void vcl__shard_debug(struct objm_ctx *ctx, struct objm_call *call)
 {
     (void)ctx;
-    (void)call; /* there is nothing to trace: the ring follows from the names */
+    atomic_store(&self_of(call)->trace, call->arg[0].integer);
 }
 
 /* Arguments for a choice that is made later: they go to the fetch's own parameters. */

@@ -169,6 +169,9 @@ enum rc vcl_value_text(struct sb *sb, enum objm_type type, const union objm_valu
     case OBJM_BACKEND:
         return name_text(sb, value->backend == NULL ? NULL : vcl_backend_name(value->backend));
     case OBJM_STEVEDORE:
+        if (value->stevedore != NULL) {
+            sb_lit(sb, "storage.");
+        }
         return name_text(sb, value->stevedore == NULL ? NULL : value->stevedore->name);
     case OBJM_VOID:
     case OBJM_ENUM:

@@ -129,6 +129,7 @@ struct vcl_env {
     struct vcl_scratch *scratch;
     struct rng *rng;
     const struct vcl_host *host; /* its get, store, ban: for vcl_init and vcl_fini */
+    struct vsl *log;             /* records of no task; NULL: none */
 };
 
 /* Makes backends and objects, runs vcl_init.  Takes a reference of its own to prog.  RC_INVALID:

@@ -59,14 +59,16 @@ static void op_fail(struct objm_ctx *ctx, struct objm_str why)
 static void op_log(struct objm_ctx *ctx, enum objm_log what, struct objm_str text)
 {
     static const enum VSL_tag_e log_tags[] = {
-        [OBJM_LOG_VCL] = SLT_VCL_Log,
-        [OBJM_LOG_ERROR] = SLT_VCL_Error,
-        [OBJM_LOG_NOTICE] = SLT_Notice,
-        [OBJM_LOG_DEBUG] = SLT_Debug,
+        [OBJM_LOG_VCL] = SLT_VCL_Log, [OBJM_LOG_VCL_ERROR] = SLT_VCL_Error,
+        [OBJM_LOG_ERROR] = SLT_Error, [OBJM_LOG_NOTICE] = SLT_Notice,
+        [OBJM_LOG_DEBUG] = SLT_Debug, [OBJM_LOG_DEBUG_ALONE] = SLT_Debug,
     };
     struct vcl_task *task = vcl__task(ctx);
-    if (task->log != NULL) {
+    struct vsl *ring = task->vcl == NULL ? NULL : task->vcl->env->log;
+    if (task->log != NULL && what != OBJM_LOG_DEBUG_ALONE) {
         vslb_str(task->log, log_tags[what], vcl_str(text));
+    } else if (ring != NULL) {
+        vsl_now(ring, log_tags[what], 0, vcl_str(text));
     }
 }
 

@@ -20,6 +20,7 @@ static void values_read_as_varnish_prints_them(void **state)
     static const struct objm_ip mapped = {6, 0, {[10] = 0xff, [11] = 0xff, 1, 2, 3, 4}};
     static const struct objm_ip any6 = {6, 0, {0}};
     static const struct objm_str parts[] = {{"a", 1}, {NULL, 0}, {"bc", 2}};
+    static const struct objm_stevedore store = {"s0", NULL};
     static const struct {
         enum objm_type type;
         union objm_value value;
@@ -48,6 +49,7 @@ static void values_read_as_varnish_prints_them(void **state)
         {OBJM_IP, {.ip = &any6}, "::"},
         {OBJM_BLOB, {.blob = {"hello world", 11}}, ":aGVsbG8gd29ybGQ=:"},
         {OBJM_BLOB, {.blob = {"", 0}}, "::"},
+        {OBJM_STEVEDORE, {.stevedore = &store}, "storage.s0"},
         {OBJM_STRING, {.string = {"x", 1}}, "x"},
         {OBJM_STRANDS, {.strands = {parts, 3}}, "abc"},
     };
