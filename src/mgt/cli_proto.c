@@ -232,13 +232,30 @@ void cli_request_free(struct cli_request *req)
     *req = (struct cli_request){0};
 }
 
+/* Names of commands are; people look for them in the log as they typed them. */
+static bool is_plain(struct str word)
+{
+    for (size_t n = 0; n < word.len; n++) {
+        char c = word.ptr[n];
+        bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+        if (!is_letter && !(c >= '0' && c <= '9') && c != '.' && c != '_') {
+            return false;
+        }
+    }
+    return word.len > 0;
+}
+
 void cli_request_put(struct cli_text *text, const struct cli_request *req)
 {
     for (unsigned i = 0; i < req->argc; i++) {
         if (i > 0) {
             cli_text_add(text, STR(" "));
         }
-        cli_text_quote(text, req->argv[i]);
+        if (i == 0 && is_plain(req->argv[i])) {
+            cli_text_add(text, req->argv[i]);
+        } else {
+            cli_text_quote(text, req->argv[i]);
+        }
     }
     cli_text_add(text, STR("\n"));
 }

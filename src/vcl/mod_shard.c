@@ -245,7 +245,7 @@ static void unwant(struct shard *shard, const struct objm_backend *backend, stru
             shard->wanted[kept++] = *b;
         }
     }
-    shard->is_changed = shard->is_changed || kept != shard->wanted_count;
+    shard->is_changed = true; /* that there was nothing to take out will be told, too */
     shard->wanted_count = kept;
     pthread_mutex_unlock(&shard->lock);
 }
