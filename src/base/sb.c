@@ -12,7 +12,7 @@ static const char digit_pairs[] = "000102030405060708091011121314151617181920212
                                   "75767778798081828384858687888990919293949596979899";
 
 /* Writes backwards from `end`, at least `min_digits`; returns where the number begins. */
-static char *number_before(char *end, uint64_t value, unsigned min_digits)
+static inline char *number_before(char *end, uint64_t value, unsigned min_digits)
 {
     char *at = end;
     while (value >= 100) {
@@ -34,6 +34,10 @@ static char *number_before(char *end, uint64_t value, unsigned min_digits)
 
 void sb_u64(struct sb *sb, uint64_t value)
 {
+    if (value < 10) {
+        sb_chr(sb, (char)('0' + value));
+        return;
+    }
     char buf[20];
     char *at = number_before(buf + sizeof buf, value, 1);
     sb_add(sb, at, (size_t)(buf + sizeof buf - at));
