@@ -5,17 +5,38 @@
  * Ids (VXIDs) are handed to loops in blocks, so that no request touches a word that other loops
  * write.  After `debug.xid` ids must be strictly consecutive over all loops: blocks of one, and the
  * blocks that loops still hold are dropped when they see that the epoch has moved. */
-#include "engine/policy.h"
+#include "engine/task.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "cache/cache_ban.h"
+#include "engine/vcls.h"
 #include "http/http_date.h"
 
 #define LOG_BUF_BYTES ((size_t)256 << 10)
 #define VXID_CHUNK 32768u
 /* The log keeps 30 bits of an id. */
 #define VXID_MAX ((1u << 30) - 1)
+
+/* Storages as VCL names them: storage.s0. */
+static void name_stores(struct engine *e)
+{
+    unsigned count = 0;
+    while (e->conf.stores[count] != NULL) {
+        count++;
+    }
+    e->vcl_stores = xcalloc(count + 2, sizeof *e->vcl_stores);
+    for (unsigned i = 0; i < count; i++) {
+        e->vcl_stores[i] = (struct objm_stevedore){stv_name(e->conf.stores[i]), e->conf.stores[i]};
+    }
+    if (e->conf.transient != NULL) {
+        e->vcl_stores[count] =
+            (struct objm_stevedore){stv_name(e->conf.transient), e->conf.transient};
+    }
+}
 
 struct engine *engine_new(const struct engine_conf *conf)
 {
@@ -25,13 +46,19 @@ struct engine *engine_new(const struct engine_conf *conf)
     e->magic = ENGINE_MAGIC;
     e->conf = *conf;
     if (e->conf.policy == NULL) {
-        e->conf.policy = &policy_builtin;
+        e->conf.policy = engine_vcl_policy();
     }
     e->slot = run_slot_claim(conf->run);
     e->via_text = xasprintf("1.1 %s (objmapper/" OBJM_VERSION ")", conf->identity);
     e->via = str_of(e->via_text);
     size_t block = sizeof(struct fetch) + param(conf->params, workspace_backend);
     e->fetch_pool = pool_new(conf->run, "fetch", block, 64);
+    list_init(&e->vcls);
+    e->house_rng.state = clock_mono_ns();
+    if (gethostname(e->hostname, sizeof e->hostname - 1) != 0) {
+        (void)snprintf(e->hostname, sizeof e->hostname, "localhost");
+    }
+    name_stores(e);
     atomic_init(&e->vxid_next, 1);
     atomic_init(&e->vxid_chunk, VXID_CHUNK);
     atomic_init(&e->vxid_epoch, 0);
@@ -46,7 +73,9 @@ void engine_free(struct engine **engine)
         return;
     }
     CHECK_OBJ(e, ENGINE_MAGIC);
+    vcls__end(e);
     pool_free(&e->fetch_pool);
+    XFREE(e->vcl_stores);
     XFREE(e->via_text);
     e->magic = 0;
     free(e);
@@ -78,6 +107,10 @@ void engine_loop_start(struct engine *engine, struct loop *loop)
     struct wrk *wrk = wrk_new();
     wrk->engine = engine;
     wrk->loop = loop;
+    wrk->active = engine->active;
+    wrk->scratch = vcl_scratch_new();
+    wrk->rng.state = clock_mono_ns() + loop_index(loop);
+    engine->is_running = true;
     wrk->log_mem = xmalloc(LOG_BUF_BYTES);
     vsl_buf_init(&wrk->log, engine->conf.log, wrk->log_mem, LOG_BUF_BYTES);
     loop_slot_set(loop, engine->slot, wrk);
@@ -90,6 +123,7 @@ void engine_loop_stop(struct engine *engine, struct loop *loop)
     CHECK(wrk != NULL);
     tick_end(loop, wrk);
     loop_slot_set(loop, engine->slot, NULL);
+    vcl_scratch_free(&wrk->scratch);
     free(wrk->log_mem);
     free(wrk->block);
 }
@@ -156,4 +190,14 @@ struct str engine__date(struct wrk *wrk)
         wrk->date_s = now_s;
     }
     return (struct str){wrk->date, HTTP_DATE_BYTES};
+}
+
+bool engine__ban(struct engine *engine, struct arena *ws, struct str spec, struct str *error)
+{
+    struct sb why = arena_builder(ws);
+    if (cache_ban(engine->conf.cache, spec, &why) == RC_OK) {
+        return true;
+    }
+    *error = arena_claim(ws, &why);
+    return false;
 }

@@ -20,15 +20,15 @@ struct engine_conf {
     struct run *run;
     const struct params *params;
     struct cache *cache;
-    struct backend *backend;         /* NULL: every fetch fails */
+    struct backends *backends;       /* of all VCLs */
+    struct backend *backend;         /* of fetches for which the policy chooses none; or NULL */
     struct stevedore *const *stores; /* NULL-terminated; where objects go, in this order */
     struct stevedore *transient;
     struct vsl *log;
     struct vsc_main *main;
     struct vsc_objm *objm;
     const char *identity;        /* what Via says */
-    const struct policy *policy; /* NULL: the built-in one */
-    const char *vcl_name;
+    const struct policy *policy; /* NULL: VCL (vcls.h) */
 };
 /* All pointers are borrowed as long as the engine lives.  The caller owns it. */
 struct engine *engine_new(const struct engine_conf *conf);
@@ -126,6 +126,11 @@ struct request {
     uint64_t t_head_ns;  /* ... when the head was whole */
     uint64_t t_prev_ns;  /* of the last Timestamp record */
     const char *listener;
+    const char *endpoint; /* the listener's address as the operator wrote it; may be NULL */
+    /* Of the session, as VCL set them; 0: the parameters. */
+    uint64_t idle_send_timeout_ns;
+    uint64_t send_timeout_ns;
+    uint64_t timeout_idle_ns;
     /* Both ends as VCL knows them: client and server are what a proxy told, or else the same as
      * remote and local, which are those of the connection itself. */
     struct str client_addr;

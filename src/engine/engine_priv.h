@@ -6,15 +6,15 @@
 
 #include <assert.h>
 
+#include "base/rng.h"
 #include "engine/engine.h"
 #include "http/h1_reader.h"
 
 /* A name and its key (key.c). */
 struct known_key {
     struct digest digest;
-    uint8_t host_len;
-    uint8_t url_len;
-    char text[158];
+    uint8_t len;
+    char text[159];
 };
 
 /* Where the last hit on a name read (warm.c). */
@@ -23,6 +23,9 @@ struct warm {
     struct obj_lines lines;
 };
 static_assert(sizeof(struct warm) == 64, "one line");
+
+struct loaded;
+struct vcl_scratch;
 
 /* What the engine keeps for each loop; touched by that loop alone. */
 struct wrk {
@@ -40,7 +43,12 @@ struct wrk {
     char date[32];
     _Alignas(64) struct known_key keys[8192];
     _Alignas(64) struct warm warm[8192];
+    struct loaded *active; /* the VCL that requests begin with */
+    struct vcl_scratch *scratch;
+    struct rng rng;
 };
+
+struct objm_stevedore;
 
 struct engine {
     uint32_t magic;
@@ -53,6 +61,13 @@ struct engine {
     _Atomic uint32_t vxid_next;
     _Atomic uint32_t vxid_chunk;
     _Atomic uint32_t vxid_epoch; /* loops drop their blocks when it moves */
+    char hostname[256];
+    struct objm_stevedore *vcl_stores; /* up to one without a name */
+    /* The main thread's, as all of vcls.c. */
+    struct list vcls;
+    struct loaded *active;
+    struct rng house_rng;
+    bool is_running; /* loops have begun */
 };
 #define ENGINE_MAGIC 0x1f9b5c53u
 
@@ -104,6 +119,8 @@ struct fetch {
     bool do_stream;          /* others, and the client, may have the body while it comes */
     struct stevedore *store; /* NULL: the engine's choice */
     struct backend *backend; /* NULL: every exchange fails */
+    bool drops_body;         /* the client's is not sent along */
+    uint64_t connect_ns, first_byte_ns, between_bytes_ns; /* 0: the backend's own */
     /* ... and read. */
     unsigned retries;
     bool was_304; /* the body is that of `old` */
@@ -171,6 +188,8 @@ void fetch__let_go(struct fetch *f);
 /* Of the answer's body; UINT64_MAX when it is not known. */
 uint64_t fetch__length(const struct fetch *f);
 void fetch__log_body(struct fetch *f);
+/* Between two bytes of the answer. */
+uint64_t fetch__between_bytes_ns(const struct fetch *f);
 /* The whole body into the busy core, which is then finished or failed.  Yields. */
 YIELDS void fetch__store(struct fetch *f);
 /* The same on a fiber of its own, which ends the fetch; the client follows the core.  Yields only
@@ -221,9 +240,6 @@ MUST_USE enum rc synth__head(struct request *req);
 YIELDS MUST_USE enum rc synth__transmit(struct request *req);
 /* A head and nothing else, for when all else has failed.  The connection ends.  Yields. */
 YIELDS MUST_USE enum rc synth__minimal(struct request *req, unsigned status);
-/* The page that the built-in policy makes.  RC_LIMIT. */
-MUST_USE enum rc synth__page(struct synth_text *text, unsigned status, struct str reason,
-                             uint32_t xid);
 
 /* ---- texts that policies make (synth.c) ---- */
 
@@ -259,12 +275,13 @@ YIELDS MUST_USE enum req_step req__pipe(struct request *req);
 /* Lets go of what was to be delivered. */
 void req__drop(struct request *req);
 
+/* Adds a ban; false: *error says why not. */
+bool engine__ban(struct engine *engine, struct arena *ws, struct str spec, struct str *error);
+
 /* ---- keys (key.c) ---- */
 
-/* The built-in policy's key for this host and URL. */
-void key__plain(struct str host, struct str url, struct digest *digest);
-/* The same, perhaps remembered. */
-void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *digest);
+/* The digest of what vcl_hash gave (each piece with a NUL behind it), perhaps remembered. */
+void key__make(struct wrk *wrk, struct str hashed, struct digest *digest);
 /* A cheap hash of a name, which decides about speed and nothing else. */
 uint64_t key__hash(struct str host, struct str url);
 /* Asks for the lines that key__make will read for a name with this hash. */

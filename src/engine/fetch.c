@@ -81,16 +81,18 @@ static struct str kind_name(enum fetch_kind kind)
 
 static bool sends_body(const struct fetch *f)
 {
-    return f->kind == FETCH_PASS && f->req->has_body && f->req->http->method_id != HTTP_M_GET;
+    return f->kind == FETCH_PASS && f->req->has_body && !f->drops_body;
 }
 
 /* Who names no host asks the backend for what it calls itself. */
-static enum rc set_default_host(struct fetch *f)
+static MUST_USE enum rc add_host(struct fetch *f)
 {
-    const struct backend *backend = f->backend;
-    struct str host = backend == NULL ? STR_NONE : str_of(backend_host_header(backend));
-    host = arena_dup(&f->arena, host.ptr == NULL ? f->req->server_addr : host);
-    return host.ptr == NULL ? RC_LIMIT : http_set(f->bereq, HDR_HOST, host);
+    if (f->backend == NULL || http_has(f->bereq, HDR_HOST)) {
+        return RC_OK;
+    }
+    struct str host = str_of(backend_host_header(f->backend));
+    vslb_header(&f->log, SLT_BereqHeader, STR("Host"), host);
+    return http_set(f->bereq, HDR_HOST, host);
 }
 
 enum rc fetch__set_xid(struct fetch *f)
@@ -122,9 +124,6 @@ static enum rc make_bereq(struct fetch *f)
         rc = http_set_method(f->bereq, STR("GET"));
         /* Nothing here can unpack what is stored packed, so we ask for it unpacked. */
         http_unset(f->bereq, HDR_ACCEPT_ENCODING);
-    }
-    if (rc == RC_OK && !http_has(f->bereq, HDR_HOST)) {
-        rc = set_default_host(f);
     }
     f->asked_range = http_get(f->bereq, HDR_RANGE);
     if (rc == RC_OK && rfc9111__is_on(f->engine)) {
@@ -243,6 +242,12 @@ static YIELDS enum rc send_request(struct fetch *f)
 
 /* ---- the answer's head ---- */
 
+uint64_t fetch__between_bytes_ns(const struct fetch *f)
+{
+    return f->between_bytes_ns != 0 ? f->between_bytes_ns
+                                    : backend_between_bytes_timeout_ns(bconn_backend(f->conn));
+}
+
 static YIELDS enum rc read_one_head(struct fetch *f)
 {
     const struct params *p = f->engine->conf.params;
@@ -251,7 +256,9 @@ static YIELDS enum rc read_one_head(struct fetch *f)
     limits.start_bytes = (uint32_t)param(p, http_resp_hdr_len);
     limits.hdr_bytes = (uint32_t)param(p, http_resp_hdr_len);
     const struct backend *backend = bconn_backend(f->conn);
-    uint64_t deadline_ns = clock_after(clock_mono_ns(), backend_first_byte_timeout_ns(backend));
+    uint64_t first_ns =
+        f->first_byte_ns != 0 ? f->first_byte_ns : backend_first_byte_timeout_ns(backend);
+    uint64_t deadline_ns = clock_after(clock_mono_ns(), first_ns);
     size_t seen = 0;
     for (;;) {
         struct h1_head head;
@@ -275,8 +282,7 @@ static YIELDS enum rc read_one_head(struct fetch *f)
         }
         seen = f->fill - f->at;
         size_t got = 0;
-        struct sock_limit lim = {deadline_ns,
-                                 f->got_bytes ? backend_between_bytes_timeout_ns(backend) : NEVER};
+        struct sock_limit lim = {deadline_ns, f->got_bytes ? fetch__between_bytes_ns(f) : NEVER};
         rc = sock_read(bconn_sock(f->conn), f->buf + f->fill, f->cap - f->fill, lim, &got);
         if (rc != RC_OK) {
             return rc;
@@ -323,7 +329,7 @@ enum rc fetch__connect(struct fetch *f, bool fresh)
         vslb_str(&f->log, SLT_FetchError, STR("No backend"));
         return RC_NOT_FOUND;
     }
-    struct backend_ask ask = {.fresh = fresh};
+    struct backend_ask ask = {.fresh = fresh, .connect_timeout_ns = f->connect_ns};
     if (backend_wants_preface(backend)) {
         if (f->req != NULL) {
             note_ends(f);
@@ -416,8 +422,12 @@ bool fetch__may_send_again(const struct fetch *f)
 
 enum rc fetch__exchange(struct fetch *f)
 {
+    enum rc rc = add_host(f);
+    if (rc != RC_OK) {
+        return rc;
+    }
     for (unsigned attempt = 0;; attempt++) {
-        enum rc rc = fetch__connect(f, attempt > 0);
+        rc = fetch__connect(f, attempt > 0);
         if (rc != RC_OK) {
             return rc;
         }

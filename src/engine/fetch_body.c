@@ -16,7 +16,7 @@
 
 static YIELDS enum rc read_more(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
-    uint64_t idle_ns = backend_between_bytes_timeout_ns(bconn_backend(f->conn));
+    uint64_t idle_ns = fetch__between_bytes_ns(f);
     struct sock_limit lim = {NEVER, idle_ns};
     enum rc rc = sock_read(bconn_sock(f->conn), dst, bytes, lim, got);
     if (rc == RC_TIMEOUT) {

@@ -182,6 +182,11 @@ static YIELDS MUST_USE enum rc take_head(struct fetch *f)
     if (rc != RC_OK) {
         return rc;
     }
+    /* Policies look at one field of a name: these are lists, in however many. */
+    if (http_join(f->beresp, HDR_CACHE_CONTROL, &f->arena) != RC_OK ||
+        http_join(f->beresp, HDR_VARY, &f->arena) != RC_OK) {
+        return RC_LIMIT;
+    }
     f->is_9111 = f->kind != FETCH_PASS && rfc9111__is_on(f->engine);
     if (f->is_9111) {
         /* What counts is the response as it will be stored. */

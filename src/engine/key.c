@@ -6,19 +6,16 @@
  * most requests of a second ask for what others just asked for.  So each loop keeps the keys of
  * names that it saw last, each in the one place that a cheap hash of the name gives.  A place is
  * used only if it holds these very bytes, so the cheap hash decides about speed and nothing else.
+ *
+ * What is hashed is what vcl_hash gave to hash_data, each piece with a NUL behind it, so that (ab,
+ * c) and (a, bc) are different keys.
  */
 #include "engine/engine_priv.h"
 
-void key__plain(struct str host, struct str url, struct digest *digest)
-{
-    /* A NUL, which neither can contain, keeps (ab, c) and (a, bc) apart. */
-    const struct str pieces[] = {url, {"", 1}, host, {"", 1}};
-    digest_make(digest, pieces, ARRAY_SIZE(pieces));
-}
-
 void engine_digest(struct str host, struct str url, struct digest *digest)
 {
-    key__plain(host, url, digest);
+    const struct str pieces[] = {url, {"", 1}, host, {"", 1}};
+    digest_make(digest, pieces, ARRAY_SIZE(pieces));
 }
 
 /* FNV-1a, eight bytes a step: spread is all that is asked of it. */
@@ -39,16 +36,19 @@ static uint64_t mix(uint64_t hash, struct str s)
     return hash ^ hash >> 32;
 }
 
-static bool holds(const struct known_key *known, struct str host, struct str url)
-{
-    return known->host_len == host.len && known->url_len == url.len &&
-           memcmp(known->text, host.ptr, host.len) == 0 &&
-           memcmp(known->text + host.len, url.ptr, url.len) == 0;
-}
-
 uint64_t key__hash(struct str host, struct str url)
 {
     return mix(mix(UINT64_C(0xcbf29ce484222325), url), host);
+}
+
+/* The same for pieces with a NUL behind each, when they are URL and host. */
+static uint64_t hash_of(struct str hashed)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    while (hashed.len > 0) {
+        hash = mix(hash, str_cut(&hashed, '\0'));
+    }
+    return hash;
 }
 
 void key__fetch(const struct wrk *wrk, uint64_t hash)
@@ -59,21 +59,19 @@ void key__fetch(const struct wrk *wrk, uint64_t hash)
     }
 }
 
-void key__make(struct wrk *wrk, struct str host, struct str url, struct digest *digest)
+void key__make(struct wrk *wrk, struct str hashed, struct digest *digest)
 {
-    /* A URL is never empty, so an unused place holds no name. */
-    if (host.len + url.len > sizeof wrk->keys[0].text || host.len == 0 || url.len == 0) {
-        key__plain(host, url, digest);
+    /* An unused place holds the empty name. */
+    if (hashed.len > sizeof wrk->keys[0].text || hashed.len == 0) {
+        digest_make(digest, &hashed, 1);
         return;
     }
-    uint64_t hash = key__hash(host, url);
+    uint64_t hash = hash_of(hashed);
     struct known_key *known = &wrk->keys[hash % ARRAY_SIZE(wrk->keys)];
-    if (!holds(known, host, url)) {
-        key__plain(host, url, &known->digest);
-        known->host_len = (uint8_t)host.len;
-        known->url_len = (uint8_t)url.len;
-        memcpy(known->text, host.ptr, host.len);
-        memcpy(known->text + host.len, url.ptr, url.len);
+    if (known->len != hashed.len || memcmp(known->text, hashed.ptr, hashed.len) != 0) {
+        digest_make(&known->digest, &hashed, 1);
+        known->len = (uint8_t)hashed.len;
+        memcpy(known->text, hashed.ptr, hashed.len);
     }
     *digest = known->digest;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* What decides: VCL, or the built-in policy, or a test's.  The engine has the states and does the
+/* What decides: VCL (task.h), or a test's policy.  The engine has the states and does the
  * work; at each state it asks the policy, which says where to go on.  The engine asks nothing else
  * about what may be cached or how.
  *
@@ -75,8 +75,6 @@ struct policy {
     struct policy_verdict (*backend_response)(struct fetch *f);
     struct policy_verdict (*backend_error)(struct fetch *f); /* f->beresp and f->synth */
 };
-
-extern const struct policy policy_builtin;
 
 /* How long others are told not to wait for an object that turned out not to be cacheable. */
 #define POLICY_HITMISS_TTL_NS (120 * NS_PER_S)

@@ -154,7 +154,8 @@ static MUST_USE enum rc add_forwarded_for(struct request *req)
 
 static YIELDS enum req_step receive(struct request *req)
 {
-    if (req->restarts == 0 && add_forwarded_for(req) != RC_OK) {
+    if (req->restarts == 0 && (add_forwarded_for(req) != RC_OK ||
+                               http_join(req->http, HDR_CACHE_CONTROL, req->arena) != RC_OK)) {
         log_request(req);
         req->err_status = 503;
         return REQ_SYNTH;
@@ -291,7 +292,7 @@ enum rc engine_serve(struct engine *engine, struct request *req)
     fiber_describe(req->http->url);
     req->engine = engine;
     req->policy = engine->conf.policy;
-    req->policy_name = str_of(engine->conf.vcl_name);
+    req->policy_name = STR("");
     req->backend = engine->conf.backend;
     req->sends_body = req->http->method_id != HTTP_M_HEAD;
     req->name = warm__up(engine__wrk(engine), req->http);

@@ -277,7 +277,7 @@ static void invalidate_reference(struct request *req, struct str reference)
     if (reference.ptr != NULL &&
         http_9111_target(host, req->http->url, reference, req->arena, &url) == RC_OK) {
         struct digest digest;
-        key__make(engine__wrk(req->engine), host, url, &digest);
+        engine_digest(host, url, &digest); /* as vcl_hash of the built-in VCL has it */
         invalidate(req, &digest, url);
     }
     arena_rewind(req->arena, mark);

@@ -7,11 +7,6 @@
 
 #include "base/mem.h"
 
-#define PAGE                                                                                       \
-    "<!DOCTYPE html>\n<html>\n  <head>\n    <title>%u %.*s</title>\n  </head>\n  <body>\n"         \
-    "    <h1>Error %u %.*s</h1>\n    <p>%.*s</p>\n    <h3>Guru Meditation:</h3>\n"                 \
-    "    <p>XID: %u</p>\n    <hr>\n    <p>objmapper cache server</p>\n  </body>\n</html>\n"
-
 /* ---- texts ---- */
 
 enum rc synth__add(struct synth_text *text, struct str more)
@@ -40,19 +35,6 @@ void synth__clear(struct synth_text *text)
     *text = (struct synth_text){.ptr = NULL};
 }
 
-enum rc synth__page(struct synth_text *text, unsigned status, struct str reason, uint32_t xid)
-{
-    /* Reasons come from status lines, so they fit; what does not is left out. */
-    char page[1800];
-    struct sb sb = sb_of(page, sizeof page);
-    if (reason.len > 400) {
-        reason.len = 400;
-    }
-    sb_printf(&sb, PAGE, status, STR_ARG(reason), status, STR_ARG(reason), STR_ARG(reason), xid);
-    synth__clear(text);
-    return synth__add(text, sb_str(&sb));
-}
-
 /* ---- responses ---- */
 
 enum rc synth__head(struct request *req)
@@ -65,8 +47,12 @@ enum rc synth__head(struct request *req)
     if (resp == NULL || date.ptr == NULL) {
         return RC_LIMIT;
     }
-    unsigned status = req->err_status >= 100 && req->err_status <= 999 ? req->err_status : 501;
-    http_set_status(resp, status);
+    /* Policies may say more than the client is to see: 12404 is sent as 404. */
+    unsigned said = req->err_status;
+    http_set_status(resp, said % 1000 >= 100 ? said % 1000 : 501);
+    if (said % 1000 >= 100 && said <= UINT16_MAX) {
+        resp->status = (uint16_t)said;
+    }
     enum rc rc = req->err_reason.ptr == NULL ? RC_OK : http_set_reason(resp, req->err_reason);
     if (rc == RC_OK) {
         rc = http_add(resp, HDR_DATE, date);

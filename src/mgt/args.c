@@ -76,6 +76,8 @@ static struct args_list *list_of(struct mgt_args *args, int option)
         return &args->masters;
     case 'P':
         return &args->pidfiles;
+    case 'f':
+        return &args->vcls;
     default:
         return NULL;
     }
@@ -84,10 +86,6 @@ static struct args_list *list_of(struct mgt_args *args, int option)
 static enum rc option_refused(int option, const char *text, struct cli_text *why)
 {
     switch (option) {
-    case 'f':
-        return fail(why, "-f: VCL comes with a later release; use -b");
-    case 'C':
-        return fail(why, "-C: VCL comes with a later release; use -b");
     case ':':
         return fail(why, "-%c: an argument is missing", optopt);
     default:
@@ -110,6 +108,9 @@ static enum rc option(struct mgt_args *args, int opt, const char *text, const ch
         return once(&args->backend, opt, text, why);
     case 'I':
         return once(&args->init_file, opt, text, why);
+    case 'C':
+        args->is_check = true;
+        return RC_OK;
     case 'd':
         args->debug = true;
         return RC_OK;
@@ -162,8 +163,14 @@ static enum rc check_together(const struct mgt_args *args, struct cli_text *why)
     if (args->debug && args->foreground) {
         return fail(why, "Only one of -d or -F can be specified");
     }
-    if (args->backend == NULL && !args->debug) {
-        return fail(why, "No -b given: where shall objects come from? (-b none serves none)");
+    if (args->backend != NULL && args->vcls.count > 0) {
+        return fail(why, "Only one of -b or -f can be specified");
+    }
+    if (args->is_check && args->backend == NULL && args->vcls.count == 0) {
+        return fail(why, "-C needs either -b <backend> or -f <vcl_file>");
+    }
+    if (args->backend == NULL && args->vcls.count == 0 && !args->debug) {
+        return fail(why, "Neither -b nor -f given. (use -f '' to override)");
     }
     return RC_OK;
 }
@@ -208,7 +215,10 @@ void args_usage(struct cli_text *out)
         "  -a [name=]address[:port][,PROTO][,user=U][,group=G][,mode=M]\n"
         "                     where to listen (default :80); PROTO is HTTP or PROXY; user,\n"
         "                     group and mode are those of a Unix socket; may be repeated\n"
-        "  -b host[:port]     the backend; or the path of its Unix socket; or none\n"
+        "  -f file            the VCL that says what to serve, and how; may be repeated, the last\n"
+        "                     is used; '' for none\n"
+        "  -b host[:port]     instead of a VCL: the backend; or the path of its Unix socket; or\n"
+        "                     none\n"
         "  -s [name=]kind[,size]\n"
         "                     storage: memory,SIZE (also malloc, default); Transient=memory,SIZE\n"
         "                     bounds what lives shortly; may be repeated (default memory,100m)\n"
@@ -236,8 +246,10 @@ void args_usage(struct cli_text *out)
         "Information:\n"
         "  -V, --version      tell the version\n"
         "  -?, --help         tell this\n"
+        "  -C                 compile the VCL, say what is wrong with it, and end\n"
         "  -x parameter|cli   print the reference pages of parameters or commands (roff)\n"
+        "  -x builtin         print the VCL behind every other\n"
         "\n"
-        "-h and -W are accepted without effect.  -f and -C are refused: VCL is not there yet.\n";
+        "-h and -W are accepted without effect.\n";
     cli_text_add(out, str_of(text));
 }

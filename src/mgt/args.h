@@ -38,6 +38,8 @@ struct mgt_args {
     bool debug;            /* -d */
     bool foreground;       /* -F */
     const char *backend;   /* -b */
+    struct args_list vcls; /* -f */
+    bool is_check;         /* -C */
     const char *identity;  /* -i */
     const char *init_file; /* -I */
     const char *jail;      /* -j */

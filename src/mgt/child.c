@@ -513,7 +513,12 @@ static enum rc ask_start(struct mgt *mgt, struct cli_text *why)
 {
     unsigned status = 0;
     struct cli_text text = {0};
-    enum rc rc = ask_word(mgt, "start", &status, &text);
+    enum rc rc = mgt__vcls_feed(mgt, &text);
+    status = CLI_CANNOT;
+    if (rc == RC_OK) {
+        cli_text_clear(&text);
+        rc = ask_word(mgt, "start", &status, &text);
+    }
     if (rc == RC_OK && status != CLI_OK) {
         rc = RC_INVALID;
     }

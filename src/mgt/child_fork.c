@@ -165,15 +165,14 @@ NORETURN static void become_worker(struct mgt *mgt, struct child_ends *ends)
                                .listens = listens,
                                .listens_count = mgt->listens.count,
                                .loops = loops_of(mgt),
-                               .backend = &mgt->backend,
                                .stores = mgt->stores,
                                .stores_count = mgt->stores_count,
                                .vault = mgt->vault,
                                .cli_fd = ends->cli_theirs,
                                .workdir = mgt->dir.path,
                                .workdir_fd = mgt->dir.fd,
+                               .module_path = mgt->vcls.module_path,
                                .identity = mgt->identity,
-                               .vcl_name = "boot",
                                .generation = mgt->child.generation};
     int status = mgt->worker(&conf);
     free(listens);

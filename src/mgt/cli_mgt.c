@@ -151,8 +151,8 @@ static void cmd_start(struct cli *cli, void *ctx)
     struct mgt *mgt = mgt_of(ctx);
     if (mgt->child.state != MGT_STOPPED) {
         fail_state(cli, mgt);
-    } else if (!mgt->has_backend) {
-        cli_fail(cli, CLI_CANNOT, "No backend: objmapperd was started without -b");
+    } else if (mgt->vcls.active == NULL) {
+        cli_fail(cli, CLI_CANNOT, "No VCL available\n");
     } else {
         struct cli_text why = {0};
         if (mgt__child_start(mgt, &why) != RC_OK) {
@@ -240,6 +240,24 @@ const struct cli_cmd mgt__commands[] = {
     {"start", 0, 0, cmd_start, 0, "start", "Start the worker."},
     {"status", 0, 0, cmd_status, CLI_HAS_JSON, "status [-j]", "Show the worker's state."},
     {"stop", 0, 0, cmd_stop, 0, "stop", "Stop the worker; its cache is emptied."},
+    {"vcl.deps", 0, 0, mgt__cmd_vcl_deps, CLI_HAS_JSON, "vcl.deps [-j]",
+     "List all loaded VCLs and what they need."},
+    {"vcl.discard", 1, 60, mgt__cmd_vcl_discard, 0, "vcl.discard <name_pattern>...",
+     "Unload VCLs; each goes when the last request that uses it is done."},
+    {"vcl.inline", 2, 3, mgt__cmd_vcl_inline, 0,
+     "vcl.inline <configname> <quoted_VCLstring> [auto|cold|warm]", "Compile and load a text."},
+    {"vcl.label", 2, 2, mgt__cmd_vcl_label, 0, "vcl.label <label> <configname>",
+     "Give a VCL another name, which return(vcl(...)) and vcl.use know."},
+    {"vcl.list", 0, 0, mgt__cmd_vcl_list, CLI_HAS_JSON, "vcl.list [-j]", "List all loaded VCLs."},
+    {"vcl.load", 2, 3, mgt__cmd_vcl_load, 0, "vcl.load <configname> <filename> [auto|cold|warm]",
+     "Compile and load a file."},
+    {"vcl.show", 0, 2, mgt__cmd_vcl_show, 0, "vcl.show [-v] [<configname>]",
+     "Show the text of a VCL; -v: of all that it includes, too."},
+    {"vcl.state", 2, 2, mgt__cmd_vcl_state, 0, "vcl.state <configname> auto|cold|warm",
+     "Say whether a VCL shall be warm."},
+    {"vcl.symtab", 0, 0, mgt__cmd_vcl_symtab, 0, "vcl.symtab", "Show what VCLs take from others."},
+    {"vcl.use", 1, 1, mgt__cmd_vcl_use, 0, "vcl.use <configname|label>",
+     "Requests that begin from now on use this VCL."},
     {NULL, 0, 0, NULL, 0, NULL, NULL},
 };
 
@@ -319,21 +337,6 @@ static void cmd_help(struct cli *cli, void *ctx)
 
 /* ---- the way of a request ---- */
 
-/* What Varnish's operators may type, and what needs VCL or bans: a clear word instead of "unknown".
- */
-static bool is_planned(struct str name)
-{
-    static const char *const names[] = {"vcl.deps",   "vcl.discard", "vcl.inline", "vcl.label",
-                                        "vcl.list",   "vcl.load",    "vcl.show",   "vcl.state",
-                                        "vcl.symtab", "vcl.use"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (str_eq(name, str_of(names[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void forward_to_worker(struct mgt *mgt, const struct cli_request *req, struct cli_text *text,
                               unsigned *status)
 {
@@ -344,12 +347,6 @@ static void forward_to_worker(struct mgt *mgt, const struct cli_request *req, st
         *status = CLI_UNKNOWN;
         cli_text_printf(text, "Unknown request in manager process (child not running).\n"
                               "Type 'help' for more info.");
-    }
-    if (*status == CLI_UNKNOWN && is_planned(req->argv[0])) {
-        *status = CLI_UNIMPLEMENTED;
-        cli_text_clear(text);
-        cli_text_printf(text, "%.*s is not there yet: it comes with a later release",
-                        STR_ARG(req->argv[0]));
     }
 }
 

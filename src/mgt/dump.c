@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "mgt/priv.h"
+#include "vcl/vcl.h"
 
 /* A line of text.  A leading dot or quote would be a request, a backslash is roff's, and long lists
  * get places where they may be broken. */
@@ -167,6 +168,8 @@ enum rc dump_page(const char *what, const struct cli_cmd *of_worker, struct cli_
         params_page(out);
     } else if (strcmp(what, "cli") == 0) {
         cli_page(out, of_worker);
+    } else if (strcmp(what, "builtin") == 0) {
+        cli_text_add(out, str_of(vcl_builtin()));
     } else {
         return RC_NOT_FOUND;
     }

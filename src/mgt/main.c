@@ -163,23 +163,63 @@ static enum rc apply_params(struct mgt *mgt, struct cli_text *why)
 
 /* Whether the backend's name leads anywhere is asked once, here: a misspelt one should not start.
  */
-static enum rc configure_backend(struct mgt *mgt, const char *b_arg, struct cli_text *why)
+/* -b is a VCL of one line. */
+static enum rc backend_vcl(const char *b_arg, struct cli_text *text, struct cli_text *why)
 {
+    struct backend_conf conf;
     struct mgt_addr addrs[MGT_ADDRS_MAX];
     unsigned count;
-    mgt->has_backend = b_arg != NULL;
-    if (b_arg == NULL) {
-        return RC_OK;
-    }
     struct cli_text reason = {0};
-    enum rc rc = backend_conf_parse(&mgt->backend, b_arg, &reason);
-    if (rc == RC_OK && !mgt->backend.is_none && !mgt->backend.is_unix) {
-        rc = mgt__resolve(mgt->backend.host, mgt->backend.port, false, addrs, &count, &reason);
+    enum rc rc = backend_conf_parse(&conf, b_arg, &reason);
+    if (rc == RC_OK && !conf.is_none && !conf.is_unix) {
+        /* One line says it better than the compiler's. */
+        rc = mgt__resolve(conf.host, conf.port, false, addrs, &count, &reason);
     }
     if (rc != RC_OK) {
         cli_text_printf(why, "-b %s: %.*s", b_arg, STR_ARG(cli_text_str(&reason)));
+    } else if (conf.is_none) {
+        cli_text_printf(text, "vcl 4.1;\nbackend default none;\n");
+    } else if (conf.is_unix) {
+        cli_text_printf(text, "vcl 4.1;\nbackend default { .path = \"%s\"; }\n", conf.host);
+    } else {
+        cli_text_printf(text, "vcl 4.1;\nbackend default {\n    .host = \"%s\";\n", conf.host);
+        cli_text_printf(text, "    .port = \"%s\";\n}\n", conf.port);
     }
     cli_text_free(&reason);
+    return rc;
+}
+
+static enum rc boot_backend(struct mgt *mgt, const char *b_arg, struct cli_text *why)
+{
+    struct cli_text text = {0};
+    unsigned status;
+    enum rc rc = backend_vcl(b_arg, &text, why);
+    if (rc == RC_OK) {
+        struct str str = cli_text_str(&text);
+        rc = mgt__vcls_add(mgt, "boot", "<vcl.inline>", &str, &status, why);
+    }
+    cli_text_free(&text);
+    return rc;
+}
+
+/* The VCLs of the command line; the last is in use. */
+static enum rc configure_vcls(struct mgt *mgt, struct cli_text *why)
+{
+    const struct mgt_args *args = mgt->args;
+    enum rc rc = args->backend == NULL ? RC_OK : boot_backend(mgt, args->backend, why);
+    for (unsigned i = 0; i < args->vcls.count && rc == RC_OK; i++) {
+        char name[16];
+        unsigned status;
+        if (args->vcls.at[i][0] == '\0') {
+            continue;
+        }
+        (void)snprintf(name, sizeof name, args->vcls.count == 1 ? "boot" : "boot%u", i);
+        rc = mgt__vcls_add(mgt, name, args->vcls.at[i], NULL, &status, why);
+    }
+    if (rc == RC_OK && !list_is_empty(&mgt->vcls.all)) {
+        mgt->vcls.active = CONTAINER_OF(mgt->vcls.all.prev, struct mgt_vcl, link);
+        cli_text_clear(why);
+    }
     return rc;
 }
 
@@ -237,7 +277,7 @@ static enum rc configure(struct mgt *mgt, struct cli_text *why)
         rc = configure_stores(mgt, why);
     }
     if (rc == RC_OK) {
-        rc = configure_backend(mgt, args->backend, why);
+        rc = configure_vcls(mgt, why);
     }
     if (args->identity != NULL && args->identity[0] != '\0') {
         (void)snprintf(mgt->identity, sizeof mgt->identity, "%s", args->identity);
@@ -367,7 +407,7 @@ static enum rc get_going(struct mgt *mgt, struct cli_text *why)
     }
     if (rc == RC_OK && args->debug) {
         mgt__cli_console(mgt);
-    } else if (rc == RC_OK && mgt->child.state == MGT_STOPPED) {
+    } else if (rc == RC_OK && mgt->child.state == MGT_STOPPED && mgt->vcls.active != NULL) {
         rc = mgt__child_start(mgt, why);
     }
     return rc;
@@ -396,6 +436,7 @@ static void shut_manager(struct mgt *mgt)
     }
     mgt__poll_end(&mgt->poll);
     XFREE(mgt->child.panic);
+    mgt__vcls_end(&mgt->vcls);
 }
 
 static void *shared_pages(size_t bytes)
@@ -419,6 +460,7 @@ static struct mgt *mgt_make(const struct mgt_args *args, worker_main_fn *worker,
     mgt->panic = shared_pages(sizeof *mgt->panic);
     mgt->uptime = (struct mgt_timer){.fn = on_uptime, .arg = mgt};
     list_init(&mgt->conns);
+    mgt__vcls_init(&mgt->vcls);
     mgt__poll_init(&mgt->poll);
     mgt__child_init(mgt);
     return mgt;
@@ -449,6 +491,15 @@ static void poll_until_end(struct mgt *mgt)
     }
 }
 
+/* -C: to compile was all. */
+static int checked(struct mgt *mgt, enum rc rc, struct cli_text *why)
+{
+    (void)fprintf(stderr, "%.*s%s", STR_ARG(cli_text_str(why)), why->len > 0 ? "\n" : "");
+    cli_text_free(why);
+    mgt__vcls_end(&mgt->vcls);
+    return rc == RC_OK ? 0 : EXIT_USAGE;
+}
+
 static int run_manager(struct mgt *mgt)
 {
     const struct mgt_args *args = mgt->args;
@@ -458,6 +509,9 @@ static int run_manager(struct mgt *mgt)
     mgt__log_open(args->debug || args->foreground);
     raise_limits();
     enum rc rc = configure(mgt, &why);
+    if (args->is_check) {
+        return checked(mgt, rc, &why);
+    }
     if (rc == RC_OK) {
         if (!args->debug && !args->foreground) {
             terminal_fd = leave_terminal();

@@ -67,7 +67,8 @@ enum rc mgt__params_set(struct mgt_params *params, struct str name, struct str v
 {
     unsigned at = find_row(params, name);
     if (at == PARAM_ROWS) {
-        return unknown(name, why);
+        bool is_path = mgt__vcls_set_path(CONTAINER_OF(params, struct mgt, params), name, value);
+        return is_path ? RC_OK : unknown(name, why);
     }
     const struct param_row *row = &params->rows[at];
     if (params->is_protected[at]) {

@@ -15,6 +15,7 @@
 #include "mgt/cli_proto.h"
 #include "mgt/param_text.h"
 #include "mgt/worker.h"
+#include "mgt/vcls.h"
 #include "shm/vsc.h"
 
 struct mgt;
@@ -264,8 +265,7 @@ struct mgt {
     struct mgt_listens listens;
     struct mgt_jail jail;
     struct mgt_workdir dir;
-    struct backend_conf backend;
-    bool has_backend; /* -b was given */
+    struct mgt_vcls vcls;
     struct stv_conf stores[MGT_ARGS_EACH_MAX + 1];
     unsigned stores_count;
     struct vault *vault;

@@ -60,8 +60,6 @@ struct worker_conf {
     unsigned listens_count;
     unsigned loops; /* the parameter `loops`, with 0 resolved; fixed for this worker */
 
-    const struct backend_conf *backend;
-
     /* In the order of -s; Transient is always there, last.  Their .vault is NULL: open copies
      * that have what vault_attach(&conf->vault) returned. */
     const struct stv_conf *stores;
@@ -72,8 +70,8 @@ struct worker_conf {
     const char *workdir;  /* absolute; also the current directory */
     int workdir_fd;       /* the worker may not be able to reach it by name: use openat */
     const char *identity; /* -i, or the host's name */
-    const char *vcl_name; /* what counters and lists call the policy of -b: "boot" */
-    unsigned generation;  /* 1 for the first worker, 2 for the next, ... */
+    const char *module_path; /* where modules in files are; may be NULL */
+    unsigned generation;     /* 1 for the first worker, 2 for the next, ... */
 };
 
 /* Runs the worker until the manager lets go of the CLI socket.  Returns the exit status of the

@@ -40,15 +40,20 @@ static void cmd_listen(struct cli *cli, void *ctx)
     }
 }
 
+/* Remembers what it was given, for backend.list. */
+static void cmd_vcl_load(struct cli *cli, void *ctx)
+{
+    (void)ctx;
+    (void)cli;
+}
+
 static void cmd_backends(struct cli *cli, void *ctx)
 {
-    const struct worker_conf *conf = ((struct stub *)ctx)->conf;
+    (void)ctx;
     if (cli->json) {
         cli_json_open_as(cli, 3);
-        cli_text_json(cli->text, str_of(conf->backend->text));
+        cli_printf(cli, "{}");
         cli_json_close(cli);
-    } else {
-        cli_printf(cli, "%s.default %s\n", conf->vcl_name, conf->backend->text);
     }
 }
 
@@ -118,6 +123,13 @@ const struct cli_cmd worker_commands[] = {
     {"ping", 0, 1, cmd_ping, 0, "ping [<timestamp>]", "Answer."},
     {"backend.list", 0, 2, cmd_backends, CLI_HAS_JSON, "backend.list [-j] [-p] [<backend_pattern>]",
      "Show the argument of -b."},
+    {"vcl.load", 3, 60, cmd_vcl_load, CLI_HIDDEN, "vcl.load <name> <file> <text>...",
+     "Do nothing."},
+    {"vcl.use", 1, 1, cmd_vcl_load, CLI_HIDDEN, "vcl.use <name>", "Do nothing."},
+    {"vcl.uses", 0, 0, cmd_vcl_load, CLI_HIDDEN, "vcl.uses", "Do nothing."},
+    {"vcl.label", 2, 2, cmd_vcl_load, CLI_HIDDEN, "vcl.label <label> <name>", "Do nothing."},
+    {"vcl.state", 2, 2, cmd_vcl_load, CLI_HIDDEN, "vcl.state <name> <state>", "Do nothing."},
+    {"vcl.discard", 1, 1, cmd_vcl_load, CLI_HIDDEN, "vcl.discard <name>", "Do nothing."},
     {"storage.list", 0, 0, cmd_storage, 0, "storage.list", "Show the names of -s."},
     {"debug.listen_address", 0, 0, cmd_listen, CLI_HIDDEN, "debug.listen_address",
      "Show the addresses of -a."},

@@ -256,6 +256,16 @@ static bool gen_call(struct cc *cc, const struct cc_call *call, unsigned reg)
 
 /* ---- all expressions ---- */
 
+/* Text of the source goes with the compilation; the program has its own. */
+static void gen_const(struct cc *cc, const struct expr *e, unsigned reg)
+{
+    union objm_value value = e->value;
+    if (e->type == VT_STRING && value.string.ptr != NULL) {
+        value.string = vcl_objm_str(vcl__prog_text(cc->prog, vcl_str(value.string)));
+    }
+    emit(cc, VCL_OP_CONST, reg, 0, vcl__prog_const(cc->prog, value));
+}
+
 static bool gen_binary(struct cc *cc, const struct expr *e, unsigned reg)
 {
     if (e->kind == X_MATCH) {
@@ -290,13 +300,17 @@ static bool gen_unary(struct cc *cc, const struct expr *e, unsigned reg)
     if (e->kind == X_TOBOOL) {
         return gen_truth(cc, e, reg);
     }
+    if (e->kind == X_TOSTRING && e->a->kind == X_HEADER) {
+        gen_get(cc, e->a->sym, reg);
+        return true;
+    }
     if (!gen_expr(cc, e->a, reg)) {
         return false;
     }
     switch (e->kind) {
     case X_TOSTRING:
         /* A body takes the bytes of a BLOB as they are. */
-        if (e->a->type != VT_HEADER && e->type != VT_BODY) {
+        if (e->type != VT_BODY) {
             emit(cc, VCL_OP_TEXT, reg, reg, e->a->type);
         }
         return true;
@@ -322,13 +336,14 @@ static bool gen_expr(struct cc *cc, const struct expr *e, unsigned reg)
     }
     switch (e->kind) {
     case X_CONST:
-        emit(cc, VCL_OP_CONST, reg, 0, vcl__prog_const(cc->prog, e->value));
+        gen_const(cc, e, reg);
         return true;
     case X_VAR:
         gen_get(cc, e->sym, reg);
         return true;
     case X_HEADER:
-        gen_get(cc, e->sym, reg);
+        /* For a module, which wants to know the field; its value is asked for by X_TOSTRING. */
+        emit(cc, VCL_OP_FIELDREF, reg, 0, field_of(cc, e->sym));
         return true;
     case X_HANDLE:
         gen_handle(cc, e, reg);

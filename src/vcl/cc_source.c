@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -34,9 +35,30 @@ static struct source *source_new(struct cc *cc, const char *kind, const char *na
     return src;
 }
 
+/* ... as the caller gave it, where files have nothing to say. */
+static bool given_file(struct cc *cc, const char *path, struct str *text)
+{
+    for (const struct vcl_file *f = cc->conf->files; f->name.ptr != NULL; f++) {
+        /* The manager may have found it in a folder of its path. */
+        bool is_same = str_eq(f->name, str_of(path));
+        bool is_found = path[0] != '/' && f->name.len > strlen(path) &&
+                        str_ends(f->name, str_of(path)) &&
+                        f->name.ptr[f->name.len - strlen(path) - 1] == '/';
+        if (is_same || is_found) {
+            *text = vcl__dup(&cc->mem, f->text);
+            return true;
+        }
+    }
+    errno = ENOENT;
+    return false;
+}
+
 /* The file's bytes.  False: errno says why. */
 static bool read_file(struct cc *cc, const char *path, struct str *text)
 {
+    if (cc->conf->files != NULL) {
+        return given_file(cc, path, text);
+    }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
@@ -127,9 +149,24 @@ static bool splice_file(struct cc *cc, const char *name, const struct source *pa
     return true;
 }
 
+static bool splice_given(struct cc *cc, const char *pattern, const struct source *parent,
+                         struct token *after)
+{
+    bool is_fine = true;
+    for (const struct vcl_file *f = cc->conf->files; is_fine && f->name.ptr != NULL; f++) {
+        if (fnmatch(pattern, f->name.ptr, FNM_PATHNAME | FNM_PERIOD) == 0) {
+            is_fine = splice_file(cc, f->name.ptr, parent, after->prev, after);
+        }
+    }
+    return is_fine;
+}
+
 static bool splice_glob(struct cc *cc, const char *pattern, const struct source *parent,
                         struct token *after)
 {
+    if (cc->conf->files != NULL) {
+        return splice_given(cc, pattern, parent, after);
+    }
     glob_t found = {0};
     int err = glob(pattern, 0, NULL, &found);
     bool is_fine = err == 0;

@@ -188,3 +188,21 @@ void vcl_program_show(const struct vcl_program *prog, bool is_verbose,
         }
     }
 }
+
+bool vcl_program_source(const struct vcl_program *prog, unsigned n, struct str *name,
+                        struct str *text)
+{
+    CHECK_OBJ(prog, VCL_PROGRAM_MAGIC);
+    /* The built-in one is the last. */
+    if (n + 1 >= prog->sources.count) {
+        return false;
+    }
+    *name = str_of(prog->sources.at[n].name);
+    *text = prog->sources.at[n].text;
+    return true;
+}
+
+const char *vcl_program_label(const struct vcl_program *prog, unsigned n)
+{
+    return n < prog->labels.count ? prog->labels.at[n] : NULL;
+}

@@ -65,6 +65,11 @@ struct vcl_conf {
     bool allow_unused;         /* what is defined and not used is a warning */
     const char *const *stores; /* names for storage.NAME, NULL-terminated; may be NULL */
     const char *const *labels; /* for return(vcl(NAME)), alike */
+    /* What files have in them, by their names, instead of the disk: text, then STR_NONE. */
+    const struct vcl_file {
+        struct str name;
+        struct str text;
+    } * files;
 };
 
 /* Compiles `text`, or the file `name` when it is NULL.  Resolves names of hosts: blocks, and wants
@@ -77,6 +82,11 @@ void vcl_program_release(struct vcl_program **prog);
 /* Prints sources, as vcl.show does: the first, or all (-v). */
 void vcl_program_show(const struct vcl_program *prog, bool is_verbose,
                       void (*print)(void *arg, struct str text), void *arg);
+/* The n-th source but the built-in one; false behind the last.  The text borrows from prog. */
+bool vcl_program_source(const struct vcl_program *prog, unsigned n, struct str *name,
+                        struct str *text);
+/* The n-th label that it returns to; NULL behind the last. */
+const char *vcl_program_label(const struct vcl_program *prog, unsigned n);
 /* The built-in VCL's text. */
 const char *vcl_builtin(void);
 

@@ -5,11 +5,12 @@
 #include <semaphore.h>
 #include <stdio.h>
 
+#include "engine/vcls.h"
 #include "worker/worker_priv.h"
 
 static void cmd_ping(struct cli *cli, void *ctx)
 {
-    (void)ctx;
+    engine_vcl_poll(((struct worker *)ctx)->engine);
     cli_printf(cli, "PONG %llu 1.0", (unsigned long long)(clock_real_ns() / NS_PER_S));
 }
 
@@ -146,6 +147,16 @@ const struct cli_cmd worker_commands[] = {
      "Mark obsolete all objects where all the conditions match."},
     {"ban.list", 0, 0, worker__cmd_ban_list, CLI_HAS_JSON, "ban.list [-j]",
      "List the active bans."},
+    {"vcl.load", 3, 60, worker__cmd_vcl_load, CLI_HIDDEN, "vcl.load <name> <file> <text>...",
+     "Load what the manager compiled."},
+    {"vcl.use", 1, 1, worker__cmd_vcl_use, CLI_HIDDEN, "vcl.use <name>", "Use it from now on."},
+    {"vcl.discard", 1, 1, worker__cmd_vcl_discard, CLI_HIDDEN, "vcl.discard <name>",
+     "Drop it when nobody uses it any more."},
+    {"vcl.label", 2, 2, worker__cmd_vcl_label, CLI_HIDDEN, "vcl.label <label> <name>",
+     "Point a label at it."},
+    {"vcl.state", 2, 2, worker__cmd_vcl_state, CLI_HIDDEN, "vcl.state <name> <state>",
+     "Make it warm, cold, or either as need be."},
+    {"vcl.uses", 0, 0, worker__cmd_vcl_uses, CLI_HIDDEN, "vcl.uses", "Say who is warm and busy."},
     {"debug.listen_address", 0, 0, cmd_listen_address, CLI_HIDDEN, "debug.listen_address",
      "Report the addresses that accept."},
     {"debug.xid", 0, 2, cmd_xid, CLI_HIDDEN, "debug.xid [<xid> [<chunk>]]",

@@ -16,10 +16,10 @@
 static char *whole_pattern(const struct worker *w, struct str pattern)
 {
     if (pattern.len == 0 || str_eq(pattern, STR("*"))) {
-        return xasprintf("%s.*", w->conf->vcl_name);
+        return xasprintf("%s.*", w->vcl_name);
     }
     if (str_find(pattern, '.') == pattern.len) {
-        return xasprintf("%s.%.*s", w->conf->vcl_name, STR_ARG(pattern));
+        return xasprintf("%s.%.*s", w->vcl_name, STR_ARG(pattern));
     }
     return str_dup(pattern);
 }

@@ -154,7 +154,7 @@ static enum rc open_cache(struct worker *w)
     return cache_new(&conf, &w->cache);
 }
 
-static enum rc open_backend(struct worker *w)
+static void open_backends(struct worker *w)
 {
     const struct backends_conf conf = {
         .run = w->run,
@@ -165,22 +165,6 @@ static enum rc open_backend(struct worker *w)
         .objm = vsc_of(w->objm_seg),
     };
     w->backends = backends_new(&conf);
-    const struct backend_conf *b = w->conf->backend;
-    if (b->is_none) {
-        return RC_OK;
-    }
-    const struct backend_spec spec = {
-        .vcl = w->conf->vcl_name,
-        .name = "default",
-        .path = b->is_unix ? b->host : NULL,
-        .host = b->host,
-        .port = b->port,
-    };
-    enum rc rc = backend_new(w->backends, &spec, &w->backend);
-    if (rc == RC_OK) {
-        backend_warm(w->backend);
-    }
-    return rc;
 }
 
 static void open_engine(struct worker *w)
@@ -189,14 +173,13 @@ static void open_engine(struct worker *w)
         .run = w->run,
         .params = w->conf->params,
         .cache = w->cache,
-        .backend = w->backend,
+        .backends = w->backends,
         .stores = w->object_stores,
         .transient = w->transient,
         .log = w->log,
         .main = vsc_of(w->main_seg),
         .objm = vsc_of(w->objm_seg),
         .identity = w->conf->identity,
-        .vcl_name = w->conf->vcl_name,
     };
     w->engine = engine_new(&conf);
 }
@@ -239,9 +222,7 @@ static enum rc open_all(struct worker *w)
         rc = open_cache(w);
     }
     if (rc == RC_OK) {
-        rc = open_backend(w);
-    }
-    if (rc == RC_OK) {
+        open_backends(w);
         open_engine(w);
         open_front(w);
     }
@@ -282,7 +263,6 @@ static void close_all(struct worker *w)
     }
     front_free(&w->front);
     engine_free(&w->engine);
-    backend_release(&w->backend);
     backends_free(&w->backends);
     /* Objects stay in the vault, for the next worker. */
     cache_free(&w->cache);
@@ -305,7 +285,7 @@ static void close_all(struct worker *w)
 
 int worker_main(struct worker_conf *conf)
 {
-    struct worker w = {.conf = conf};
+    struct worker w = {.conf = conf, .vcl_name = ""};
     panic__install(conf->panic, param(conf->params, sigsegv_handler));
     panic__thread_start();
     w.workdir_fd = open(conf->workdir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

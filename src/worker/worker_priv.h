@@ -19,13 +19,13 @@ struct worker {
     struct vsl *log;
     struct run *run;
     struct cache *cache;
+    const char *vcl_name; /* in use; borrowed from the engine */
     struct vault_link *vault;
     struct ban_log *ban_log;          /* NULL: bans end with this worker */
     struct stevedore **stores;        /* as in conf, then NULL */
     struct stevedore **object_stores; /* without Transient, then NULL */
     struct stevedore *transient;
     struct backends *backends;
-    struct backend *backend; /* of -b; NULL for none */
     struct engine *engine;
     struct front_listen *listens;
     struct front *front;
@@ -53,6 +53,10 @@ MUST_USE enum rc worker__start(struct worker *w);
 /* ---- commands about backends (cli_backend.c) ---- */
 void worker__backend_list(struct cli *cli, void *ctx);
 void worker__backend_set_health(struct cli *cli, void *ctx);
+
+/* ---- commands about VCLs (cli_vcl.c) ---- */
+cli_fn worker__cmd_vcl_load, worker__cmd_vcl_use, worker__cmd_vcl_discard, worker__cmd_vcl_label,
+    worker__cmd_vcl_state, worker__cmd_vcl_uses;
 
 /* ---- gauges (stats.c) ---- */
 void worker__stats_start(struct worker *w, struct loop *loop);

@@ -104,8 +104,8 @@ class Refusals(Directory):
         (["-b", "none", "-a", "127.0.0.1:99999"], "Error: 127.0.0.1:99999: not a port"),
         (["-b", "none", "-a", "/nosuch/dir/sock"], "Error: Could not get socket /nosuch/dir/sock: No such file"),
         (["-b", "no.such.host.invalid"], "Error: -b no.such.host.invalid: no.such.host.invalid:80: "),
-        (["-f", "x.vcl"], "Error: -f: VCL comes with a later release; use -b"),
-        ([], "Error: No -b given"),
+        (["-b", "none", "-f", "x.vcl"], "Error: Only one of -b or -f can be specified"),
+        ([], "Error: Neither -b nor -f given."),
         (["-b", "none", "-d", "-F"], "Error: Only one of -d or -F"),
     ]
 

@@ -160,7 +160,7 @@ class Orders(unittest.TestCase):
         with stub.Daemon(console=True, backend=None) as d:
             status, text = d.cli.ask("start")
             self.assertEqual(status, 300)
-            self.assertIn("-b", text)
+            self.assertIn("No VCL available", text)
 
     def test_signals_end_it_orderly(self):
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -533,7 +533,6 @@ void rig_run(const struct act *act)
                                      .main = &rig->main,
                                      .objm = &rig->objm,
                                      .identity = "test",
-                                     .vcl_name = "script",
                                      .policy = &scripted};
     rig->engine = engine_new(&conf);
     run_in(run, on_fiber, rig);

@@ -5,6 +5,7 @@
 #ifndef TESTS_UNIT_ENGINE_RIG_H
 #define TESTS_UNIT_ENGINE_RIG_H
 
+#include "builtin.h"
 #include "engine/policy.h"
 
 enum hook {

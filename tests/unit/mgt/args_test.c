@@ -98,10 +98,10 @@ static void test_errors(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"", "No -b given: where shall objects come from? (-b none serves none)"},
-        {"-F", "No -b given: where shall objects come from? (-b none serves none)"},
-        {"-b x -f y", "-f: VCL comes with a later release; use -b"},
-        {"-C -b x", "-C: VCL comes with a later release; use -b"},
+        {"", "Neither -b nor -f given. (use -f '' to override)"},
+        {"-F", "Neither -b nor -f given. (use -f '' to override)"},
+        {"-b x -f y", "Only one of -b or -f can be specified"},
+        {"-C", "-C needs either -b <backend> or -f <vcl_file>"},
         {"-b x -Z", "-Z: no such option"},
         {"-b x --frob", "--: no such option"},
         {"-b", "-b: an argument is missing"},

@@ -23,8 +23,8 @@ struct bench {
 static void open_bench(struct bench *b)
 {
     rig_open(&b->rig, 1);
-    b->conf = (struct worker_conf){.vcl_name = "boot"};
-    b->worker = (struct worker){.conf = &b->conf, .backends = b->rig.set};
+    b->conf = (struct worker_conf){};
+    b->worker = (struct worker){.conf = &b->conf, .vcl_name = "boot", .backends = b->rig.set};
     static const struct probe_spec probe = {
         .window = 5, .threshold = 2, .initial = PROBE_INITIAL_DEFAULT};
     struct backend_spec spec = rig_spec(&b->rig);

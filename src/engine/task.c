@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The policy that is VCL: begins, runs a sub, says what it returned, ends. */
+#include "engine/task.h"
+
+#include "base/mem.h"
+#include "engine/vcls.h"
+
+static struct req_task *task_of(const struct request *req)
+{
+    return req->policy_arg;
+}
+
+static struct fetch_task *task_of_fetch(const struct fetch *f)
+{
+    return f->policy_arg;
+}
+
+static void init_task(struct vcl_task *task, const struct engine *engine, struct arena *ws,
+                      struct vslb *log)
+{
+    struct wrk *wrk = engine__wrk(engine);
+    *task = (struct vcl_task){
+        .ws = ws, .log = log, .scratch = wrk->scratch, .rng = &wrk->rng, .pass_s = -1};
+}
+
+static YIELDS enum vcl_return run(struct vcl_task *task, const struct engine *engine,
+                                  enum vcl_sub sub)
+{
+    struct wrk *wrk = engine__wrk(engine);
+    task->ctx.now = task__seconds(wrk_real_ns(wrk));
+    task->status = 0;
+    enum vcl_return verdict = vcl_run(task, sub);
+    /* It may have Yielded, but never to another loop. */
+    wrk->main.vcl_fail += verdict == VCL_RET_FAIL;
+    return verdict;
+}
+
+static struct policy_verdict says(const struct vcl_task *task, enum vcl_return verdict)
+{
+    static const enum policy_action actions[VCL_RET__COUNT] = {
+        [VCL_RET_ABANDON] = POLICY_ABANDON, [VCL_RET_DELIVER] = POLICY_DELIVER,
+        [VCL_RET_ERROR] = POLICY_ERROR,     [VCL_RET_FAIL] = POLICY_FAIL,
+        [VCL_RET_FETCH] = POLICY_FETCH,     [VCL_RET_HASH] = POLICY_HASH,
+        [VCL_RET_LOOKUP] = POLICY_HASH,     [VCL_RET_PASS] = POLICY_PASS,
+        [VCL_RET_PIPE] = POLICY_PIPE,       [VCL_RET_PURGE] = POLICY_PURGE,
+        [VCL_RET_RESTART] = POLICY_RESTART, [VCL_RET_RETRY] = POLICY_RETRY,
+        [VCL_RET_SYNTH] = POLICY_SYNTH,
+    };
+    return (struct policy_verdict){
+        .action = actions[verdict],
+        .status = (unsigned)task->status,
+        .reason = task->reason,
+    };
+}
+
+/* ---- requests ---- */
+
+static struct str begin(struct request *req)
+{
+    struct wrk *wrk = engine__wrk(req->engine);
+    struct req_task *p = arena_alloc(req->arena, sizeof *p);
+    struct loaded *loaded = p == NULL ? NULL : vcls__pin(wrk);
+    if (loaded == NULL) {
+        return STR("");
+    }
+    *p = (struct req_task){.req = req, .engine = req->engine, .loaded = loaded};
+    init_task(&p->task, req->engine, req->arena, &req->log);
+    p->task.host = &task__client_host;
+    p->task.vcl = loaded->vcl;
+    req->policy_arg = p;
+    return str_of(loaded->name);
+}
+
+static void end(struct request *req)
+{
+    struct req_task *p = task_of(req);
+    if (p != NULL) {
+        vcl_task_end(&p->task);
+        vcls__unpin(&p->loaded);
+        req->policy_arg = NULL;
+    }
+}
+
+/* What VCL set goes for one way through the states; a restart begins anew. */
+static void forget(struct req_task *p)
+{
+    struct request *req = p->req;
+    p->backend = vcl_default_backend(p->loaded->vcl);
+    p->storage = NULL;
+    p->identity = req->client_addr;
+    p->ttl_s = -1;
+    p->grace_s = -1;
+    p->esi = true;
+    p->hashed = STR_NONE;
+    p->has_digest = false;
+    p->obj_http = NULL;
+    req->hash_always_miss = req->hash_ignore_busy = req->hash_ignore_vary = false;
+}
+
+/* return (vcl(label)): the request goes on as if that VCL had got it. */
+static bool switch_vcl(struct req_task *p)
+{
+    struct loaded *to = vcls__of(p->engine, p->task.chosen);
+    if (to == NULL || p->req->restarts > 0 || p->has_switched) {
+        vslb_str(&p->req->log, SLT_VCL_Error, STR("Illegal return(vcl(...))"));
+        return false;
+    }
+    vcl_task_end(&p->task);
+    vcls__unpin(&p->loaded);
+    vcls__pin_again(to);
+    p->loaded = to;
+    p->task.vcl = to->vcl;
+    p->has_switched = true;
+    p->req->policy_name = str_of(to->name);
+    vslb_str(&p->req->log, SLT_VCL_use, p->req->policy_name);
+    return true;
+}
+
+static MUST_USE enum rc keep_original(struct req_task *p)
+{
+    p->original = http_new(p->req->arena, p->req->http->count + 1u);
+    return p->original == NULL ? RC_LIMIT : http_copy(p->original, p->req->http, HTTP_COPY_ALL);
+}
+
+static YIELDS struct policy_verdict recv_sub(struct request *req)
+{
+    struct req_task *p = task_of(req);
+    if (p == NULL || (p->original == NULL && keep_original(p) != RC_OK)) {
+        return policy_says(POLICY_FAIL);
+    }
+    forget(p);
+    enum vcl_return verdict = run(&p->task, p->engine, VCL_SUB_RECV);
+    if (verdict == VCL_RET_VCL) {
+        if (!switch_vcl(p)) {
+            return policy_says(POLICY_FAIL);
+        }
+        forget(p);
+        verdict = run(&p->task, p->engine, VCL_SUB_RECV);
+    }
+    return verdict == VCL_RET_VCL ? policy_says(POLICY_FAIL) : says(&p->task, verdict);
+}
+
+static YIELDS struct policy_verdict hash_sub(struct request *req)
+{
+    struct req_task *p = task_of(req);
+    enum vcl_return verdict = run(&p->task, p->engine, VCL_SUB_HASH);
+    if (verdict == VCL_RET_LOOKUP) {
+        key__make(engine__wrk(p->engine), p->hashed, &req->digest);
+        p->has_digest = true;
+    }
+    return says(&p->task, verdict);
+}
+
+static YIELDS struct policy_verdict ask(struct request *req, enum vcl_sub sub)
+{
+    struct req_task *p = task_of(req);
+    if (p == NULL) {
+        return policy_says(POLICY_FAIL);
+    }
+    p->t_resp_ns = wrk_real_ns(engine__wrk(p->engine));
+    enum vcl_return verdict = run(&p->task, p->engine, sub);
+    p->obj_http = NULL; /* of an object that may be let go of now */
+    return says(&p->task, verdict);
+}
+
+static YIELDS struct policy_verdict hit_sub(struct request *req)
+{
+    return ask(req, VCL_SUB_HIT);
+}
+
+static YIELDS struct policy_verdict miss_sub(struct request *req)
+{
+    return ask(req, VCL_SUB_MISS);
+}
+
+static YIELDS struct policy_verdict pass_sub(struct request *req)
+{
+    return ask(req, VCL_SUB_PASS);
+}
+
+static YIELDS struct policy_verdict purge_sub(struct request *req)
+{
+    return ask(req, VCL_SUB_PURGE);
+}
+
+static YIELDS struct policy_verdict deliver_sub(struct request *req)
+{
+    return ask(req, VCL_SUB_DELIVER);
+}
+
+static YIELDS struct policy_verdict synth_sub(struct request *req)
+{
+    return ask(req, VCL_SUB_SYNTH);
+}
+
+static struct backend *leaf_of(struct vcl_task *task, const struct objm_backend *director,
+                               const struct objm_backend **found)
+{
+    *found = vcl_backend_resolve(&task->ctx, director);
+    return *found == NULL ? NULL : vcl_backend_leaf(*found);
+}
+
+static YIELDS struct policy_verdict pipe_sub(struct request *req)
+{
+    struct req_task *p = task_of(req);
+    enum vcl_return verdict = run(&p->task, p->engine, VCL_SUB_PIPE);
+    const struct objm_backend *found = NULL;
+    req->fetch->backend = leaf_of(&p->task, p->backend, &found);
+    return says(&p->task, verdict);
+}
+
+/* ---- fetches ---- */
+
+/* A fetch may outlive its client, whose addresses are text of the connection. */
+static bool own_all(struct fetch *f, struct fetch_task *p)
+{
+    struct str *const texts[] = {&p->identity,    &p->client_addr, &p->client_port,
+                                 &p->server_addr, &p->server_port, &p->remote_addr,
+                                 &p->remote_port, &p->local_addr,  &p->local_port};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        if (texts[i]->ptr != NULL) {
+            *texts[i] = arena_dup(&f->arena, *texts[i]);
+        }
+    }
+    return !f->arena.overflowed;
+}
+
+static void fetch_begin(struct fetch *f, const struct request *req)
+{
+    const struct req_task *rp = task_of(req);
+    struct fetch_task *p = arena_alloc(&f->arena, sizeof *p);
+    if (p == NULL || rp == NULL) {
+        return;
+    }
+    *p = (struct fetch_task){
+        .fetch = f,
+        .loaded = rp->loaded,
+        .director = rp->backend,
+        .connect_s = -1,
+        .first_byte_s = -1,
+        .between_bytes_s = -1,
+        .identity = rp->identity,
+        .client_addr = req->client_addr,
+        .client_port = req->client_port,
+        .server_addr = req->server_addr,
+        .server_port = req->server_port,
+        .remote_addr = req->remote_addr,
+        .remote_port = req->remote_port,
+        .local_addr = req->local_addr,
+        .local_port = req->local_port,
+        .listener = str_of(req->listener),
+        .session_vxid = req->session_vxid,
+        .digest = req->digest,
+        .is_hitmiss = req->is_hitmiss,
+        .is_hitpass = req->is_hitpass,
+    };
+    init_task(&p->task, f->engine, &f->arena, &f->log);
+    p->task.host = &task__fetch_host;
+    p->task.vcl = rp->loaded->vcl;
+    if (f->kind == FETCH_BACKGROUND && !own_all(f, p)) {
+        return;
+    }
+    vcls__pin_again(p->loaded);
+    f->policy_arg = p;
+}
+
+static void fetch_end(struct fetch *f)
+{
+    struct fetch_task *p = task_of_fetch(f);
+    if (p != NULL) {
+        vcl_task_end(&p->task);
+        vcls__unpin(&p->loaded);
+        f->policy_arg = NULL;
+    }
+}
+
+static uint64_t chosen_ns(const struct fetch_task *p, size_t declared, double said)
+{
+    double seconds = task__timeout_s(p, declared, said);
+    return seconds < 0 ? 0 : seconds == 0 ? 1 : task__ns(seconds);
+}
+
+static void choose_backend(struct fetch *f, struct fetch_task *p)
+{
+    f->backend = leaf_of(&p->task, p->director, &p->backend);
+#define CHOSEN(name) chosen_ns(p, offsetof(struct vcl_backend_decl, name##_timeout), p->name##_s)
+    f->connect_ns = CHOSEN(connect);
+    f->first_byte_ns = CHOSEN(first_byte);
+    f->between_bytes_ns = CHOSEN(between_bytes);
+#undef CHOSEN
+}
+
+static YIELDS struct policy_verdict backend_fetch_sub(struct fetch *f)
+{
+    struct fetch_task *p = task_of_fetch(f);
+    if (p == NULL) {
+        return policy_says(POLICY_FAIL);
+    }
+    if (p->original == NULL) {
+        p->original = http_new(&f->arena, f->bereq->count + 1u);
+        if (p->original == NULL || http_copy(p->original, f->bereq, HTTP_COPY_ALL) != RC_OK) {
+            return policy_says(POLICY_FAIL);
+        }
+    }
+    enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_FETCH);
+    if (verdict == VCL_RET_FETCH) {
+        choose_backend(f, p);
+    }
+    return says(&p->task, verdict);
+}
+
+static YIELDS struct policy_verdict backend_response_sub(struct fetch *f)
+{
+    struct fetch_task *p = task_of_fetch(f);
+    p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
+    enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_RESPONSE);
+    struct policy_verdict word = says(&p->task, verdict);
+    word.duration_ns = p->task.pass_s >= 0 ? task__ns(p->task.pass_s) : f->times.ttl_ns;
+    f->store = p->storage == NULL ? NULL : p->storage->store;
+    return word;
+}
+
+static YIELDS struct policy_verdict backend_error_sub(struct fetch *f)
+{
+    struct fetch_task *p = task_of_fetch(f);
+    if (p == NULL) {
+        return policy_says(POLICY_FAIL);
+    }
+    p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
+    enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_ERROR);
+    return says(&p->task, verdict);
+}
+
+static const struct policy policy_vcl = {
+    .begin = begin,
+    .end = end,
+    .fetch_begin = fetch_begin,
+    .fetch_end = fetch_end,
+    .recv = recv_sub,
+    .hash = hash_sub,
+    .hit = hit_sub,
+    .miss = miss_sub,
+    .pass = pass_sub,
+    .pipe = pipe_sub,
+    .purge = purge_sub,
+    .deliver = deliver_sub,
+    .synth = synth_sub,
+    .backend_fetch = backend_fetch_sub,
+    .backend_response = backend_response_sub,
+    .backend_error = backend_error_sub,
+};
+
+const struct policy *engine_vcl_policy(void)
+{
+    return &policy_vcl;
+}

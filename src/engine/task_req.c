@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What VCL sees and changes of a request: client, req, obj, resp, sess. */
+#include "engine/task.h"
+#include "engine/req_body.h"
+
+#include "http/http_list.h"
+
+typedef bool get_fn(struct req_task *p, union objm_value *v);
+typedef bool set_fn(struct req_task *p, const union objm_value *v);
+
+/* ---- the connection ---- */
+
+static bool get_identity(struct req_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(p->identity);
+    return true;
+}
+
+static bool set_identity(struct req_task *p, const union objm_value *v)
+{
+    p->identity = vcl_str(v->string);
+    return true;
+}
+
+static bool get_client_ip(struct req_task *p, union objm_value *v)
+{
+    return task__ip(&p->task, p->req->client_addr, p->req->client_port, v);
+}
+
+static bool get_server_ip(struct req_task *p, union objm_value *v)
+{
+    return task__ip(&p->task, p->req->server_addr, p->req->server_port, v);
+}
+
+static bool get_remote_ip(struct req_task *p, union objm_value *v)
+{
+    return task__ip(&p->task, p->req->remote_addr, p->req->remote_port, v);
+}
+
+static bool get_local_ip(struct req_task *p, union objm_value *v)
+{
+    return task__ip(&p->task, p->req->local_addr, p->req->local_port, v);
+}
+
+static bool get_hostname(struct req_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(str_of(p->engine->hostname));
+    return true;
+}
+
+static bool get_server_identity(struct req_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(str_of(p->engine->conf.identity));
+    return true;
+}
+
+static bool get_socket(struct req_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(str_of(p->req->listener));
+    return true;
+}
+
+static bool get_endpoint(struct req_task *p, union objm_value *v)
+{
+    const char *text = p->req->endpoint == NULL ? p->req->listener : p->req->endpoint;
+    v->string = vcl_objm_str(str_of(text));
+    return true;
+}
+
+static bool get_sess_xid(struct req_task *p, union objm_value *v)
+{
+    return task__number(&p->task, p->req->session_vxid, v);
+}
+
+/* ---- the request ---- */
+
+static bool get_backend_hint(struct req_task *p, union objm_value *v)
+{
+    v->backend = p->backend;
+    return true;
+}
+
+static bool set_backend_hint(struct req_task *p, const union objm_value *v)
+{
+    p->backend = v->backend;
+    return true;
+}
+
+static bool get_can_gzip(struct req_task *p, union objm_value *v)
+{
+    v->boolean = http_qvalue(p->req->http, HDR_ACCEPT_ENCODING, STR("gzip")) > 0 ||
+                 http_qvalue(p->req->http, HDR_ACCEPT_ENCODING, STR("x-gzip")) > 0;
+    return true;
+}
+
+static bool get_zero(struct req_task *p, union objm_value *v)
+{
+    (void)p;
+    v->integer = 0;
+    return true;
+}
+
+static bool get_false(struct req_task *p, union objm_value *v)
+{
+    (void)p;
+    v->boolean = false;
+    return true;
+}
+
+static bool set_nothing(struct req_task *p, const union objm_value *v)
+{
+    (void)p;
+    (void)v;
+    return true;
+}
+
+static bool get_hash(struct req_task *p, union objm_value *v)
+{
+    if (p->has_digest) {
+        v->blob = (struct objm_blob){p->req->digest.bytes, sizeof p->req->digest.bytes};
+    }
+    return true;
+}
+
+#define FLAG(name)                                                                                 \
+    static bool get_##name(struct req_task *p, union objm_value *v)                                \
+    {                                                                                              \
+        v->boolean = p->name;                                                                      \
+        return true;                                                                               \
+    }
+#define SETTABLE_FLAG(name)                                                                        \
+    FLAG(name)                                                                                     \
+    static bool set_##name(struct req_task *p, const union objm_value *v)                          \
+    {                                                                                              \
+        p->name = v->boolean;                                                                      \
+        return true;                                                                               \
+    }
+#define SETTABLE_REAL(name)                                                                        \
+    static bool get_##name(struct req_task *p, union objm_value *v)                                \
+    {                                                                                              \
+        v->real = p->name;                                                                         \
+        return true;                                                                               \
+    }                                                                                              \
+    static bool set_##name(struct req_task *p, const union objm_value *v)                          \
+    {                                                                                              \
+        p->name = v->real;                                                                         \
+        return true;                                                                               \
+    }
+
+SETTABLE_FLAG(esi)
+#define REQ_FLAG(name)                                                                             \
+    static bool get_##name(struct req_task *p, union objm_value *v)                                \
+    {                                                                                              \
+        v->boolean = p->req->name;                                                                 \
+        return true;                                                                               \
+    }
+#define SETTABLE_REQ_FLAG(name)                                                                    \
+    REQ_FLAG(name)                                                                                 \
+    static bool set_##name(struct req_task *p, const union objm_value *v)                          \
+    {                                                                                              \
+        p->req->name = v->boolean;                                                                 \
+        return true;                                                                               \
+    }
+SETTABLE_REQ_FLAG(hash_always_miss)
+SETTABLE_REQ_FLAG(hash_ignore_busy)
+SETTABLE_REQ_FLAG(hash_ignore_vary)
+REQ_FLAG(is_hitmiss)
+REQ_FLAG(is_hitpass)
+SETTABLE_REAL(ttl_s)
+SETTABLE_REAL(grace_s)
+
+static bool get_restarts(struct req_task *p, union objm_value *v)
+{
+    v->integer = p->req->restarts;
+    return true;
+}
+
+static bool get_storage(struct req_task *p, union objm_value *v)
+{
+    v->stevedore = p->storage;
+    return true;
+}
+
+static bool set_storage(struct req_task *p, const union objm_value *v)
+{
+    p->storage = v->stevedore;
+    return true;
+}
+
+static bool get_req_time(struct req_task *p, union objm_value *v)
+{
+    v->real = task__seconds(p->req->t_head_ns);
+    return true;
+}
+
+static bool get_transport(struct req_task *p, union objm_value *v)
+{
+    (void)p;
+    v->string = OBJM_STR("HTTP/1");
+    return true;
+}
+
+static bool get_req_xid(struct req_task *p, union objm_value *v)
+{
+    return task__number(&p->task, p->req->vxid, v);
+}
+
+static bool get_now(struct req_task *p, union objm_value *v)
+{
+    v->real = p->task.ctx.now;
+    return true;
+}
+
+/* ---- time-outs of the session ---- */
+
+#define SESSION_TIME(name)                                                                         \
+    static bool get_##name(struct req_task *p, union objm_value *v)                                \
+    {                                                                                              \
+        uint64_t own_ns = p->req->name##_ns;                                                       \
+        v->real = task__seconds(own_ns != 0 ? own_ns : param(p->engine->conf.params, name));       \
+        return true;                                                                               \
+    }                                                                                              \
+    static bool set_##name(struct req_task *p, const union objm_value *v)                          \
+    {                                                                                              \
+        p->req->name##_ns = task__ns(v->real);                                                     \
+        return true;                                                                               \
+    }
+
+SESSION_TIME(idle_send_timeout)
+SESSION_TIME(send_timeout)
+SESSION_TIME(timeout_idle)
+
+static bool get_linger(struct req_task *p, union objm_value *v)
+{
+    (void)p;
+    v->real = 0.05;
+    return true;
+}
+
+/* ---- the object ---- */
+
+static double object_ttl_s(const struct req_task *p)
+{
+    struct obj_times times = obj_times(p->req->oc);
+    return task__seconds(times.t_origin_ns) + task__seconds(times.ttl_ns) - p->task.ctx.now;
+}
+
+static bool get_obj_ttl(struct req_task *p, union objm_value *v)
+{
+    v->real = p->req->oc == NULL ? 0 : object_ttl_s(p);
+    return true;
+}
+
+static bool get_obj_grace(struct req_task *p, union objm_value *v)
+{
+    v->real = p->req->oc == NULL ? 0 : task__seconds(obj_times(p->req->oc).grace_ns);
+    return true;
+}
+
+static bool get_obj_keep(struct req_task *p, union objm_value *v)
+{
+    v->real = p->req->oc == NULL ? 0 : task__seconds(obj_times(p->req->oc).keep_ns);
+    return true;
+}
+
+static bool get_obj_time(struct req_task *p, union objm_value *v)
+{
+    v->real =
+        p->req->oc == NULL ? p->task.ctx.now : task__seconds(obj_times(p->req->oc).t_origin_ns);
+    return true;
+}
+
+static bool get_obj_age(struct req_task *p, union objm_value *v)
+{
+    v->real =
+        p->req->oc == NULL ? 0 : p->task.ctx.now - task__seconds(obj_times(p->req->oc).t_origin_ns);
+    return true;
+}
+
+static bool get_obj_hits(struct req_task *p, union objm_value *v)
+{
+    bool was_there = p->req->is_hit || p->task.ctx.where == OBJM_IN_HIT;
+    v->integer = p->req->oc == NULL || !was_there ? 0 : (int64_t)obj_hits(p->req->oc);
+    return true;
+}
+
+static bool get_obj_storage(struct req_task *p, union objm_value *v)
+{
+    v->stevedore = NULL;
+    /* What is passed goes through Transient, as far as anybody can tell. */
+    const struct stevedore *store =
+        p->req->oc == NULL ? p->engine->conf.transient : obj_stevedore(p->req->oc);
+    for (const struct objm_stevedore *s = p->engine->vcl_stores; s->name != NULL; s++) {
+        if (s->store == store && store != NULL) {
+            v->stevedore = s;
+        }
+    }
+    return true;
+}
+
+static bool get_obj_uncacheable(struct req_task *p, union objm_value *v)
+{
+    v->boolean = p->req->oc == NULL || p->req->is_private;
+    return true;
+}
+
+/* ---- the response ---- */
+
+static bool get_filters(struct req_task *p, union objm_value *v)
+{
+    (void)p;
+    v->string = OBJM_STR("");
+    return true;
+}
+
+static bool get_is_streaming(struct req_task *p, union objm_value *v)
+{
+    v->boolean =
+        p->req->oc == NULL ? p->task.ctx.where == OBJM_IN_DELIVER : !obj_is_complete(p->req->oc);
+    return true;
+}
+
+static bool get_resp_time(struct req_task *p, union objm_value *v)
+{
+    v->real = task__seconds(p->t_resp_ns);
+    return true;
+}
+
+static const struct {
+    get_fn *get;
+    set_fn *set;
+} vars[VCL_VAR__COUNT] = {
+    [VCL_VAR_CLIENT_IDENTITY] = {get_identity, set_identity},
+    [VCL_VAR_CLIENT_IP] = {get_client_ip, NULL},
+    [VCL_VAR_SERVER_HOSTNAME] = {get_hostname, NULL},
+    [VCL_VAR_SERVER_IDENTITY] = {get_server_identity, NULL},
+    [VCL_VAR_SERVER_IP] = {get_server_ip, NULL},
+    [VCL_VAR_REMOTE_IP] = {get_remote_ip, NULL},
+    [VCL_VAR_LOCAL_ENDPOINT] = {get_endpoint, NULL},
+    [VCL_VAR_LOCAL_IP] = {get_local_ip, NULL},
+    [VCL_VAR_LOCAL_SOCKET] = {get_socket, NULL},
+    [VCL_VAR_REQ_BACKEND_HINT] = {get_backend_hint, set_backend_hint},
+    [VCL_VAR_REQ_CAN_GZIP] = {get_can_gzip, NULL},
+    [VCL_VAR_REQ_ESI] = {get_esi, set_esi},
+    [VCL_VAR_REQ_ESI_LEVEL] = {get_zero, NULL},
+    [VCL_VAR_REQ_GRACE] = {get_grace_s, set_grace_s},
+    [VCL_VAR_REQ_HASH] = {get_hash, NULL},
+    [VCL_VAR_REQ_HASH_ALWAYS_MISS] = {get_hash_always_miss, set_hash_always_miss},
+    [VCL_VAR_REQ_HASH_IGNORE_BUSY] = {get_hash_ignore_busy, set_hash_ignore_busy},
+    [VCL_VAR_REQ_HASH_IGNORE_VARY] = {get_hash_ignore_vary, set_hash_ignore_vary},
+    [VCL_VAR_REQ_IS_HITMISS] = {get_is_hitmiss, NULL},
+    [VCL_VAR_REQ_IS_HITPASS] = {get_is_hitpass, NULL},
+    [VCL_VAR_REQ_RESTARTS] = {get_restarts, NULL},
+    [VCL_VAR_REQ_STORAGE] = {get_storage, set_storage},
+    [VCL_VAR_REQ_TIME] = {get_req_time, NULL},
+    [VCL_VAR_REQ_TRANSPORT] = {get_transport, NULL},
+    [VCL_VAR_REQ_TTL] = {get_ttl_s, set_ttl_s},
+    [VCL_VAR_REQ_XID] = {get_req_xid, NULL},
+    [VCL_VAR_REQ_TOP_TIME] = {get_req_time, NULL},
+    [VCL_VAR_BEREQ_BACKEND] = {get_backend_hint, set_backend_hint},
+    [VCL_VAR_BEREQ_CONNECT_TIMEOUT] = {get_zero, set_nothing},
+    [VCL_VAR_BEREQ_HASH] = {get_hash, NULL},
+    [VCL_VAR_BEREQ_TIME] = {get_req_time, NULL},
+    [VCL_VAR_BEREQ_XID] = {get_req_xid, NULL},
+    [VCL_VAR_OBJ_AGE] = {get_obj_age, NULL},
+    [VCL_VAR_OBJ_CAN_ESI] = {get_false, NULL},
+    [VCL_VAR_OBJ_GRACE] = {get_obj_grace, NULL},
+    [VCL_VAR_OBJ_HITS] = {get_obj_hits, NULL},
+    [VCL_VAR_OBJ_KEEP] = {get_obj_keep, NULL},
+    [VCL_VAR_OBJ_STORAGE] = {get_obj_storage, NULL},
+    [VCL_VAR_OBJ_TIME] = {get_obj_time, NULL},
+    [VCL_VAR_OBJ_TTL] = {get_obj_ttl, NULL},
+    [VCL_VAR_OBJ_UNCACHEABLE] = {get_obj_uncacheable, NULL},
+    [VCL_VAR_RESP_DO_ESI] = {get_false, set_nothing},
+    [VCL_VAR_RESP_FILTERS] = {get_filters, set_nothing},
+    [VCL_VAR_RESP_IS_STREAMING] = {get_is_streaming, NULL},
+    [VCL_VAR_RESP_TIME] = {get_resp_time, NULL},
+    [VCL_VAR_NOW] = {get_now, NULL},
+    [VCL_VAR_SESS_IDLE_SEND_TIMEOUT] = {get_idle_send_timeout, set_idle_send_timeout},
+    [VCL_VAR_SESS_SEND_TIMEOUT] = {get_send_timeout, set_send_timeout},
+    [VCL_VAR_SESS_TIMEOUT_IDLE] = {get_timeout_idle, set_timeout_idle},
+    [VCL_VAR_SESS_TIMEOUT_LINGER] = {get_linger, set_nothing},
+    [VCL_VAR_SESS_XID] = {get_sess_xid, NULL},
+};
+
+static bool get_var(struct vcl_task *task, enum vcl_var var, union objm_value *value)
+{
+    return vars[var].get != NULL && vars[var].get(req_of(task), value);
+}
+
+static bool set_var(struct vcl_task *task, enum vcl_var var, const union objm_value *value)
+{
+    return vars[var].set != NULL && vars[var].set(req_of(task), value);
+}
+
+static void unset_var(struct vcl_task *task, enum vcl_var var)
+{
+    (void)task;
+    (void)var;
+}
+
+/* ---- messages, bodies, the key ---- */
+
+/* A stored head is unpacked only for those who look at it. */
+static struct http *object_http(struct req_task *p)
+{
+    if (p->obj_http == NULL && p->req->oc != NULL) {
+        unsigned fields = (unsigned)param(p->engine->conf.params, http_max_hdr) + 8;
+        struct str packed = arena_dup(p->req->arena, obj_get(p->req->oc, OA_HTTP));
+        struct http *h = http_new(p->req->arena, fields);
+        if (h != NULL && packed.ptr != NULL && http_unpack(h, packed) == RC_OK) {
+            p->obj_http = h;
+        }
+    }
+    return p->obj_http;
+}
+
+static struct http *get_http(struct vcl_task *task, enum objm_http which)
+{
+    struct req_task *p = req_of(task);
+    switch (which) {
+    case OBJM_REQ:
+    case OBJM_REQ_TOP:
+        return p->req->http;
+    case OBJM_RESP:
+        return p->req->resp;
+    case OBJM_OBJ:
+        return object_http(p);
+    case OBJM_BEREQ:
+        return p->req->fetch == NULL ? NULL : p->req->fetch->bereq;
+    case OBJM_BERESP:
+    case OBJM_HTTP__COUNT:
+        break;
+    }
+    return NULL;
+}
+
+static bool set_body(struct vcl_task *task, enum vcl_var var, struct str text, bool is_more)
+{
+    struct req_task *p = req_of(task);
+    (void)var;
+    if (!is_more) {
+        synth__clear(&p->req->synth);
+    }
+    return synth__add(&p->req->synth, text) == RC_OK;
+}
+
+/* Pieces are gathered first: most keys were made before (key.c). */
+static void hash_data(struct vcl_task *task, struct str text)
+{
+    struct req_task *p = req_of(task);
+    struct sb sb = arena_builder(task->ws);
+    sb_put(&sb, p->hashed);
+    sb_put(&sb, text);
+    sb_chr(&sb, '\0');
+    struct str all = arena_claim(task->ws, &sb);
+    if (all.ptr == NULL) {
+        vcl_fail(task, STR("Workspace overflow (hash_data)"));
+        return;
+    }
+    p->hashed = all;
+    if (UNLIKELY(vslb_wants(&p->req->log, SLT_Hash))) {
+        vslb_str(&p->req->log, SLT_Hash, text); /* masked by default */
+    }
+}
+
+static YIELDS int64_t purge(struct vcl_task *task, double ttl, double grace, double keep)
+{
+    struct req_task *p = req_of(task);
+    (void)ttl;
+    (void)grace;
+    (void)keep;
+    if (!p->has_digest) {
+        return -1;
+    }
+    engine_counters(p->engine)->n_purges++;
+    return cache_purge(p->engine->conf.cache, &p->req->digest);
+}
+
+static bool ban(struct vcl_task *task, struct str spec, struct str *error)
+{
+    return engine__ban(req_of(task)->engine, task->ws, spec, error);
+}
+
+static bool rollback(struct vcl_task *task, enum objm_http which)
+{
+    struct req_task *p = req_of(task);
+    if (which != OBJM_REQ || p->original == NULL) {
+        vcl_fail(task, STR("std.rollback(): nothing to go back to"));
+        return false;
+    }
+    enum rc rc = http_copy(p->req->http, p->original, HTTP_COPY_ALL);
+    CHECK(rc == RC_OK);
+    return true;
+}
+
+static bool get_digest(struct vcl_task *task, uint8_t digest[32])
+{
+    struct req_task *p = req_of(task);
+    memcpy(digest, p->req->digest.bytes, sizeof p->req->digest.bytes);
+    return p->has_digest;
+}
+
+static YIELDS bool cache_req_body(struct vcl_task *task, int64_t bytes)
+{
+    enum rc rc = req_body_keep(req_of(task)->req, bytes < 0 ? 0 : (uint64_t)bytes);
+    return rc == RC_OK;
+}
+
+static void misc(struct vcl_task *task, enum vcl_misc what, int64_t value)
+{
+    if (what == VCL_MISC_LATE_100) {
+        req_of(task)->is_late_100 = value != 0;
+    }
+}
+
+static void timestamp(struct vcl_task *task, struct str label)
+{
+    struct request *req = req_of(task)->req;
+    log__timestamp(&req->log, label, clock_real_ns(), req->t_first_ns, &req->t_prev_ns);
+}
+
+static struct arena *workspace(struct vcl_task *task, enum objm_ws which)
+{
+    (void)which;
+    return task->ws;
+}
+
+const struct vcl_host task__client_host = {
+    .http = get_http,
+    .get = get_var,
+    .set = set_var,
+    .unset = unset_var,
+    .body = set_body,
+    .hash_data = hash_data,
+    .ban = ban,
+    .purge = purge,
+    .rollback = rollback,
+    .cache_req_body = cache_req_body,
+    .misc = misc,
+    .timestamp = timestamp,
+    .digest = get_digest,
+    .store = task__store,
+    .store_property = task__store_property,
+    .workspace = workspace,
+};

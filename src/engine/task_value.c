@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What the variables of both sides need: addresses, numbers, times, storages. */
+#include "engine/task.h"
+
+#include <inttypes.h>
+
+double task__seconds(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+uint64_t task__ns(double seconds)
+{
+    return seconds <= 0     ? 0
+           : seconds > 1e10 ? UINT64_C(10000000000000000000)
+                            : (uint64_t)(seconds * 1e9);
+}
+
+bool task__ip(struct vcl_task *task, struct str addr, struct str port, union objm_value *value)
+{
+    struct objm_ip *ip = arena_alloc(task->ws, sizeof *ip);
+    uint64_t number = 0;
+    if (ip == NULL) {
+        vcl_fail(task, STR("Workspace overflow (address)"));
+        return false;
+    }
+    if (str_to_u64(port, &number) != RC_OK || number > UINT16_MAX) {
+        number = 0;
+    }
+    /* The ends of a Unix socket have no address; Varnish shows them as 0.0.0.0. */
+    if (vcl_ip_parse(addr, (uint16_t)number, ip) != RC_OK) {
+        *ip = (struct objm_ip){.family = 4};
+    }
+    value->ip = ip;
+    return true;
+}
+
+bool task__number(struct vcl_task *task, uint64_t number, union objm_value *value)
+{
+    struct str text = arena_printf(task->ws, "%" PRIu64, number);
+    if (text.ptr == NULL) {
+        vcl_fail(task, STR("Workspace overflow (number)"));
+        return false;
+    }
+    value->string = vcl_objm_str(text);
+    return true;
+}
+
+const struct objm_stevedore *task__store(struct vcl_task *task, const char *name)
+{
+    const struct engine *engine =
+        task->host == &task__client_host ? req_of(task)->engine : fetch_of(task)->fetch->engine;
+    for (const struct objm_stevedore *s = engine->vcl_stores; s->name != NULL; s++) {
+        if (strcmp(s->name, name) == 0) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+void task__store_property(struct vcl_task *task, const struct objm_stevedore *store,
+                          enum vcl_prop which, union objm_value *value)
+{
+    (void)task;
+    struct stv_stats stats = {0};
+    if (store != NULL) {
+        stv_stat(store->store, &stats);
+    }
+    if (which == VCL_PROP_HAPPY) {
+        *value = (union objm_value){.boolean = store != NULL};
+    } else if (which == VCL_PROP_USED_SPACE) {
+        *value = (union objm_value){.integer = (int64_t)stats.bytes_used};
+    } else {
+        uint64_t left = stats.bytes_max > stats.bytes_used ? stats.bytes_max - stats.bytes_used : 0;
+        *value = (union objm_value){.integer = (int64_t)left};
+    }
+}
+
+double task__timeout_s(const struct fetch_task *p, size_t declared, double said)
+{
+    if (said >= 0) {
+        return said;
+    }
+    const struct objm_backend *b = p->backend != NULL ? p->backend : p->director;
+    const struct vcl_backend_decl *decl = b == NULL ? NULL : vcl_backend_decl(b);
+    double value = -1;
+    if (decl != NULL) {
+        memcpy(&value, (const char *)decl + declared, sizeof value);
+    }
+    return value;
+}

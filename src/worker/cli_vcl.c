@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What the manager says about VCLs. */
+#include <stdlib.h>
+
+#include "engine/vcls.h"
+#include "vcl/vcl.h"
+#include "worker/worker_priv.h"
+
+static struct engine *engine_of(void *ctx)
+{
+    return ((struct worker *)ctx)->engine;
+}
+
+static void not_known(struct cli *cli, struct str name)
+{
+    cli_fail(cli, CLI_PARAM, "No VCL named %.*s known.", STR_ARG(name));
+}
+
+static struct vcl_program *compile(struct cli *cli, const struct worker *w)
+{
+    const struct cli_request *req = cli->req;
+    struct vcl_file files[CLI_ARGS_MAX / 2] = {{STR_NONE, STR_NONE}};
+    for (unsigned i = 2; i + 1 < req->argc; i += 2) {
+        files[i / 2 - 1] = (struct vcl_file){req->argv[i], req->argv[i + 1]};
+    }
+    const char *stores[64] = {NULL};
+    for (unsigned i = 0; i < w->conf->stores_count && i < 63; i++) {
+        stores[i] = w->conf->stores[i].name;
+    }
+    /* Labels that are not there fail the load, not the compilation. */
+    const char *labels[256] = {NULL};
+    engine_labels(w->engine, labels, ARRAY_SIZE(labels));
+    const struct vcl_conf conf = {
+        .unsafe_path = true,
+        .allow_unused = true,
+        .stores = stores,
+        .labels = labels,
+        .files = files,
+        .module_path = w->conf->module_path,
+    };
+    struct vcl_program *prog = NULL;
+    char *messages = NULL;
+    if (vcl_compile(&conf, files[0].name.ptr, NULL, &prog, &messages) != RC_OK) {
+        cli_fail(cli, CLI_CANNOT, "%s", messages);
+    }
+    free(messages);
+    return prog;
+}
+
+void worker__cmd_vcl_load(struct cli *cli, void *ctx)
+{
+    struct str name = cli->req->argv[1];
+    struct vcl_program *prog = compile(cli, ctx);
+    if (prog == NULL) {
+        return;
+    }
+    char *message = NULL;
+    enum rc rc = engine_vcl_load(engine_of(ctx), name.ptr, prog, &message);
+    if (rc != RC_OK) {
+        cli_fail(cli, CLI_CANNOT, "VCL \"%.*s\" Failed initialization\nMessage:\n\t%s",
+                 STR_ARG(name), message == NULL ? rc_text(rc) : message);
+    }
+    free(message);
+    vcl_program_release(&prog);
+}
+
+void worker__cmd_vcl_use(struct cli *cli, void *ctx)
+{
+    struct worker *w = ctx;
+    struct str name = cli->req->argv[1];
+    char *message = NULL;
+    enum rc rc = engine_vcl_use(engine_of(ctx), name.ptr, &message);
+    w->vcl_name = engine_vcl_active(w->engine);
+    if (rc == RC_NOT_FOUND) {
+        not_known(cli, name);
+    } else if (rc != RC_OK) {
+        cli_fail(cli, CLI_CANNOT, "VCL \"%.*s\" Failed to become warm\nMessage:\n\t%s",
+                 STR_ARG(name), message);
+    }
+    free(message);
+}
+
+void worker__cmd_vcl_discard(struct cli *cli, void *ctx)
+{
+    if (engine_vcl_discard(engine_of(ctx), cli->req->argv[1].ptr) != RC_OK) {
+        not_known(cli, cli->req->argv[1]);
+    }
+}
+
+void worker__cmd_vcl_label(struct cli *cli, void *ctx)
+{
+    if (engine_vcl_label(engine_of(ctx), cli->req->argv[1].ptr, cli->req->argv[2].ptr) != RC_OK) {
+        not_known(cli, cli->req->argv[2]);
+    }
+}
+
+void worker__cmd_vcl_state(struct cli *cli, void *ctx)
+{
+    struct str name = cli->req->argv[1];
+    char *message = NULL;
+    enum rc rc = engine_vcl_state(engine_of(ctx), name.ptr, cli->req->argv[2], &message);
+    if (rc == RC_NOT_FOUND) {
+        not_known(cli, name);
+    } else if (rc != RC_OK) {
+        cli_fail(cli, CLI_CANNOT, "vcl.state: %s", message);
+    }
+    free(message);
+}
+
+static void put_use(void *arg, const struct engine_vcl_row *row)
+{
+    struct cli *cli = arg;
+    cli_printf(cli, "%s %s %u\n", row->name, row->is_warm ? "warm" : "cold", row->busy);
+}
+
+void worker__cmd_vcl_uses(struct cli *cli, void *ctx)
+{
+    engine_vcl_poll(engine_of(ctx));
+    engine_vcl_each(engine_of(ctx), put_use, cli);
+}
