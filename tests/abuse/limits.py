@@ -445,8 +445,8 @@ def storm_on_one_object(daemon, origin):
             found = all_answered(socks, 20)
             assert found == {503: CLIENTS}, found
             assert failing.requests <= 4, f"{failing.requests} requests for one object reached the backend"
-            counted(target, "OBJM.limit.waiters", CLIENTS - 10)
-            logged(target, "Error", "the fetches that it waited for failed", CLIENTS - 10)
+            counted(target, "MAIN.fetch_failed")
+            logged(target, "FetchError", "HTC eof")
             print(f"limits: {CLIENTS} clients on one object, fetch fails: {failing.requests} requests at the backend")
             assert target.counter("MGT.child_died") == 0
     finally:
@@ -513,7 +513,8 @@ def work(daemon, seed, rounds=12):
 @case()
 def interrupted(daemon, _):
     """EINTR from every call that moves bytes or waits: nobody notices."""
-    calls = "sendmsg,sendto,recvfrom,sendfile,epoll_wait,epoll_pwait,accept4,connect,read,write,ftruncate,fallocate"
+    # Not epoll_wait, which idle loops are in when strace lets go of them: a call that is changed in that moment says ENOSYS.
+    calls = "sendmsg,sendto,recvfrom,sendfile,accept4,connect,read,write,ftruncate,fallocate"
     work(daemon, "x", 1)
     with Strace(daemon.worker_pid(), f"trace={calls}", *[f"inject={c}:error=EINTR:when=2+3" for c in calls.split(",")
                                                          if c not in ("read", "write", "connect", "ftruncate")]) as strace:
