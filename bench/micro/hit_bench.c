@@ -162,9 +162,11 @@ static void measure(int client, unsigned long requests, unsigned long urls)
         ns[b] = cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns(CLOCK_THREAD_CPUTIME_ID) - from;
     }
     qsort(ns, blocks, sizeof *ns, by_size);
+    size_t half = blocks / 2;
+    size_t quarter = blocks / 4;
     printf("%zu hits on %lu URLs: %.0f ns each, quartiles %.0f %.0f\n", blocks * BLOCK, urls,
-           (double)ns[blocks / 2] / BLOCK, (double)ns[blocks / 4] / BLOCK,
-           (double)ns[blocks * 3 / 4] / BLOCK);
+           (double)ns[half] / BLOCK, (double)ns[quarter] / BLOCK,
+           (double)ns[half + quarter] / BLOCK);
     free(ns);
 }
 

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/sb.h"
@@ -208,13 +209,20 @@ static void first_line(char *text)
 /* "HTTP/<version> <status> ..." */
 static unsigned status_of(const char *line)
 {
-    unsigned status = 0;
-    int end = 0;
-    if (sscanf(line, "HTTP/%*[0-9.] %3u%n", &status, &end) != 1 || end == 0 ||
-        (line[end] != ' ' && line[end] != '\0')) {
+    static const char protocol[] = "HTTP/";
+    if (strncmp(line, protocol, sizeof protocol - 1) != 0) {
         return 0;
     }
-    return status;
+    line += sizeof protocol - 1;
+    line += strspn(line, "0123456789.");
+    line += strspn(line, " ");
+    struct str digits = {line, strspn(line, "0123456789")};
+    uint64_t status = 0;
+    char next = line[digits.len];
+    if (digits.len > 3 || (next != ' ' && next != '\0') || str_to_u64(digits, &status) != RC_OK) {
+        return 0;
+    }
+    return (unsigned)status;
 }
 
 static YIELDS void judge(const struct probe *p, struct sock *sock, struct sock_limit limit,

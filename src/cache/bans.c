@@ -244,6 +244,7 @@ void bans__detach(struct bans *bans, struct objcore *oc)
 
 void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
 {
+    CHECK(to != NULL);
     lock(bans);
     struct ban *from = core__ban(oc);
     if (from != NULL && from->seq < to->seq) {
