@@ -189,8 +189,6 @@ int main(int argc, char **argv)
     CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
     const struct worker_listen listen_conf = {
         .name = "a0", .addr = "127.0.0.1", .port = "8080", .fds = &fd, .fds_count = 1};
-    struct backend_conf backend = {.host = "127.0.0.1"};
-    (void)snprintf(backend.port, sizeof backend.port, "%u", origin_port);
     struct stv_conf stores[2];
     char why[256];
     CHECK(stv_conf_parse(&stores[0], "s0=memory,256m", why, sizeof why) == RC_OK);
@@ -208,7 +206,6 @@ int main(int argc, char **argv)
         .listens = &listen_conf,
         .listens_count = 1,
         .loops = 1,
-        .backend = &backend,
         .stores = stores,
         .stores_count = 2,
         .vault = vault,
@@ -216,7 +213,6 @@ int main(int argc, char **argv)
         .workdir = dir,
         .workdir_fd = workdir_fd,
         .identity = "bench",
-        .vcl_name = "boot",
         .generation = 1,
     };
     make_shm_dir(dir);
@@ -224,6 +220,13 @@ int main(int argc, char **argv)
     pthread_t origin_thread;
     CHECK(pthread_create(&worker, NULL, run_worker, &conf) == 0);
     CHECK(pthread_create(&origin_thread, NULL, origin, &origin_fd) == 0);
+    char load[200];
+    (void)snprintf(load, sizeof load,
+                   "vcl.load boot boot.vcl \"vcl 4.1; backend default { .host = \\\"127.0.0.1\\\"; "
+                   ".port = \\\"%u\\\"; }\"\n",
+                   origin_port);
+    ask_worker(cli[0], load);
+    ask_worker(cli[0], "vcl.use boot\n");
     ask_worker(cli[0], "start\n");
     int client = connect_to(port);
     for (unsigned long url = 0; url < urls; url++) {
