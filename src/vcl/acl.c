@@ -205,10 +205,10 @@ enum rc vcl_acl_add(struct objm_acl *acl, struct vcl_acl_rule *rule, unsigned *o
     return RC_OK;
 }
 
-static int rule_order(const void *a_, const void *b_)
+static int rule_order(const void *left, const void *right)
 {
-    const struct rule *a = a_;
-    const struct rule *b = b_;
+    const struct rule *a = left;
+    const struct rule *b = right;
     if (a->family != b->family) {
         return a->family - b->family;
     }

@@ -285,7 +285,7 @@ static void note_builtin_subs(struct cc *cc, const struct token *first)
     cc->builtin_subs = vcl__alloc(&cc->mem, (count + 1) * sizeof *cc->builtin_subs);
     size_t at = 0;
     for (const struct token *t = first; t != NULL; t = t->next) {
-        if (vcl__is(t, "sub")) {
+        if (vcl__is(t, "sub") && t->next != NULL) {
             cc->builtin_subs[at++] = token_text(t->next);
         }
     }

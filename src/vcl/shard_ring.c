@@ -16,10 +16,10 @@
 #include "base/mem.h"
 #include "vcl/mod_directors.h"
 
-static int point_order(const void *a_, const void *b_)
+static int point_order(const void *left, const void *right)
 {
-    const struct shard_point *a = a_;
-    const struct shard_point *b = b_;
+    const struct shard_point *a = left;
+    const struct shard_point *b = right;
     if (a->at != b->at) {
         return a->at < b->at ? -1 : 1;
     }

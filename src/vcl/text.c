@@ -31,10 +31,10 @@ size_t vcl__query_parts(struct str url)
     return count;
 }
 
-static int part_order(const void *a_, const void *b_)
+static int part_order(const void *left, const void *right)
 {
-    const struct str *a = a_;
-    const struct str *b = b_;
+    const struct str *a = left;
+    const struct str *b = right;
     size_t len = a->len < b->len ? a->len : b->len;
     int order = len == 0 ? 0 : memcmp(a->ptr, b->ptr, len);
     if (order != 0) {

@@ -430,6 +430,62 @@ static void step_verdict(struct machine *m, const struct vcl_insn *i)
     }
 }
 
+/* What neither jumps nor calls. */
+static void step(struct machine *m, const struct vcl_insn *i)
+{
+    switch ((enum vcl_opcode)i->op) {
+    case VCL_OP_GET:
+    case VCL_OP_SET:
+    case VCL_OP_UNSET:
+    case VCL_OP_LINE:
+    case VCL_OP_SETLINE:
+    case VCL_OP_FIELD:
+    case VCL_OP_SETFIELD:
+    case VCL_OP_UNSETFIELD:
+    case VCL_OP_BODY:
+    case VCL_OP_SYNTHETIC:
+        step_message(m, i);
+        break;
+    case VCL_OP_FIELDREF:
+    case VCL_OP_BACKEND:
+    case VCL_OP_ACLREF:
+    case VCL_OP_PROBE:
+    case VCL_OP_SUB:
+    case VCL_OP_STORE:
+    case VCL_OP_INSTANCE:
+        step_handle(m, i);
+        break;
+    case VCL_OP_TEXT:
+    case VCL_OP_CONCAT:
+    case VCL_OP_STRANDS:
+    case VCL_OP_MATCH:
+    case VCL_OP_ACL:
+    case VCL_OP_REGSUB:
+    case VCL_OP_PROPERTY:
+        step_text(m, i);
+        break;
+    case VCL_OP_TRUTH:
+    case VCL_OP_ANYTEXT:
+    case VCL_OP_NOT:
+    case VCL_OP_NEGATE:
+    case VCL_OP_ARITH:
+    case VCL_OP_COMPARE:
+        step_logic(m, i);
+        break;
+    case VCL_OP_BAN:
+    case VCL_OP_HASHDATA:
+    case VCL_OP_RETURN:
+    case VCL_OP_RETURNSYNTH:
+    case VCL_OP_RETURNPASS:
+    case VCL_OP_RETURNFAIL:
+    case VCL_OP_RETURNVCL:
+        step_verdict(m, i);
+        break;
+    default:
+        CHECK(false);
+    }
+}
+
 static YIELDS void run(struct machine *m)
 {
     const struct vcl_insn *code = m->prog->code.at;
@@ -467,55 +523,9 @@ static YIELDS void run(struct machine *m)
         case VCL_OP_MODULE:
             vcl__module_call(task, i->c, &m->r[i->a]);
             break;
-        case VCL_OP_GET:
-        case VCL_OP_SET:
-        case VCL_OP_UNSET:
-        case VCL_OP_LINE:
-        case VCL_OP_SETLINE:
-        case VCL_OP_FIELD:
-        case VCL_OP_SETFIELD:
-        case VCL_OP_UNSETFIELD:
-        case VCL_OP_BODY:
-        case VCL_OP_SYNTHETIC:
-            step_message(m, i);
+        default:
+            step(m, i);
             break;
-        case VCL_OP_FIELDREF:
-        case VCL_OP_BACKEND:
-        case VCL_OP_ACLREF:
-        case VCL_OP_PROBE:
-        case VCL_OP_SUB:
-        case VCL_OP_STORE:
-        case VCL_OP_INSTANCE:
-            step_handle(m, i);
-            break;
-        case VCL_OP_TEXT:
-        case VCL_OP_CONCAT:
-        case VCL_OP_STRANDS:
-        case VCL_OP_MATCH:
-        case VCL_OP_ACL:
-        case VCL_OP_REGSUB:
-        case VCL_OP_PROPERTY:
-            step_text(m, i);
-            break;
-        case VCL_OP_TRUTH:
-        case VCL_OP_ANYTEXT:
-        case VCL_OP_NOT:
-        case VCL_OP_NEGATE:
-        case VCL_OP_ARITH:
-        case VCL_OP_COMPARE:
-            step_logic(m, i);
-            break;
-        case VCL_OP_BAN:
-        case VCL_OP_HASHDATA:
-        case VCL_OP_RETURN:
-        case VCL_OP_RETURNSYNTH:
-        case VCL_OP_RETURNPASS:
-        case VCL_OP_RETURNFAIL:
-        case VCL_OP_RETURNVCL:
-            step_verdict(m, i);
-            break;
-        case VCL_OP__COUNT:
-            CHECK(false);
         }
     }
 }
