@@ -286,6 +286,10 @@ static YIELDS enum step start(struct fetch *f)
     if (verdict.action != POLICY_FETCH) {
         return STEP_FAIL;
     }
+    if (f->drops_body) {
+        http_unset(f->bereq, HDR_CONTENT_LENGTH);
+        http_unset(f->bereq, HDR_TRANSFER_ENCODING);
+    }
     fetch__stamp(f, STR("Fetch"));
     enum rc rc = fetch__exchange(f);
     fetch__stamp(f, STR("Beresp"));

@@ -71,7 +71,7 @@ struct policy {
     struct policy_verdict (*deliver)(struct request *req); /* the head: req->resp */
     struct policy_verdict (*synth)(struct request *req);   /* ... and req->synth */
     struct policy_verdict (*backend_fetch)(struct fetch *f);
-    /* Times, is_uncacheable, do_stream, store. */
+    /* Its fields: backend, time-outs, drops_body; then times, is_uncacheable, do_stream, store. */
     struct policy_verdict (*backend_response)(struct fetch *f);
     struct policy_verdict (*backend_error)(struct fetch *f); /* f->beresp and f->synth */
 };

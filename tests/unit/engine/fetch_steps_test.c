@@ -327,6 +327,32 @@ static void nor_one_that_passes(void **state)
     rig_run(&(struct act){.script = script, .answers = answers, .fn = whole_passes});
 }
 
+/* ---- time-outs ---- */
+
+static void be_quick(struct request *req, struct fetch *f)
+{
+    (void)req;
+    f->first_byte_ns = NS_PER_S / 50;
+}
+
+static void waits_briefly(void *arg)
+{
+    struct rig *rig = arg;
+    struct got got = rig_get(rig, "/", NULL);
+    assert_int_equal(got.status, 503);
+    expect_trace(rig, "recv hash miss backend_fetch backend_error deliver");
+}
+
+static void a_fetch_has_time_outs_of_its_own(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {"wait", NULL};
+    const struct line script[] = {{HOOK_BACKEND_FETCH, SAYS(FETCH), be_quick}, END_OF_SCRIPT};
+    rig_run(&(struct act){.script = script, .answers = answers, .fn = waits_briefly});
+    const char *const log[] = {"FetchError first byte timeout", NULL};
+    assert_true(rig_log_has(log));
+}
+
 /* ---- storage ---- */
 
 static struct stevedore *chosen;
@@ -371,6 +397,7 @@ int main(void)
         cmocka_unit_test(uncacheable_until_it_is_not),
         cmocka_unit_test(a_body_that_breaks_off_was_never_seen),
         cmocka_unit_test(nor_one_that_passes),
+        cmocka_unit_test(a_fetch_has_time_outs_of_its_own),
         cmocka_unit_test(the_policy_chooses_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,9 @@ static void *origin_main(void *arg)
             const char *answer = o->answers == NULL ? NULL : o->answers[next];
             next += answer != NULL;
             atomic_fetch_add(&o->asked, 1);
+            if (answer != NULL && strcmp(answer, "wait") == 0) {
+                continue;
+            }
             if (answer == NULL || *answer == '\0' ||
                 write(fd, answer, strlen(answer)) != (ssize_t)strlen(answer) ||
                 strstr(answer, "Connection: close") != NULL) {

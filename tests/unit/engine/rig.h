@@ -34,9 +34,10 @@ struct line {
 
 struct rig;
 struct act {
-    const struct line *script;  /* ends with a line whose hook is HOOK__COUNT; NULL: none */
-    const char *const *answers; /* of the backend, to one request each; NULL ends.  "" closes */
-    fiber_fn *fn;               /* the test; arg is the rig */
+    const struct line *script; /* ends with a line whose hook is HOOK__COUNT; NULL: none */
+    const char *const
+        *answers; /* of the backend, to one request each; NULL ends.  "" closes, "wait" waits */
+    fiber_fn *fn; /* the test; arg is the rig */
 };
 void rig_run(const struct act *act);
 
