@@ -246,7 +246,9 @@ void fetch__fail_busy(struct fetch *f)
 static MUST_USE enum rc make_object(struct fetch *f)
 {
     obj_set_times(f->busy, &f->times);
-    obj_set_flags(f->busy, f->is_hitpass ? OBJ_HITPASS : f->is_marker ? OBJ_HITMISS : f->obj_flags);
+    unsigned marks = f->is_hitpass ? OBJ_HITPASS : f->is_marker ? OBJ_HITMISS : f->obj_flags;
+    bool stands_for_failure = f->is_synth && !f->is_deliberate;
+    obj_set_flags(f->busy, marks | (stands_for_failure ? (unsigned)OBJ_FAILED : 0));
     enum rc rc = strip_head(f);
     if (rc == RC_OK) {
         rc = set_attributes(f);

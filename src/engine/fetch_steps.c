@@ -357,7 +357,8 @@ static void error_times(struct fetch *f)
 {
     f->times = (struct obj_times){.t_origin_ns = wrk_real_ns(engine__wrk(f->engine))};
     /* By RFC 9111 it is nothing that could be stored. */
-    if (f->busy != NULL && obj_is_awaited(f->busy) && !rfc9111__is_on(f->engine)) {
+    if (f->busy != NULL && obj_is_awaited(f->busy) && !rfc9111__is_on(f->engine) &&
+        obj_failed_before(f->busy) >= param(f->engine->conf.params, waiter_retries)) {
         f->times.ttl_ns = NS_PER_S;
         f->times.grace_ns = 5 * NS_PER_S;
         f->times.keep_ns = 5 * NS_PER_S;

@@ -219,14 +219,18 @@ static YIELDS MUST_USE enum rc checked_lookup(struct request *req, const struct 
     }
 }
 
+static void note_failure(struct request *req)
+{
+    engine__wrk(req->engine)->objm.limit_waiters++;
+    vslb_str(&req->log, SLT_Error, STR("the fetches that it waited for failed"));
+}
+
 static enum req_step lookup_failed(struct request *req, enum rc rc)
 {
-    struct wrk *wrk = engine__wrk(req->engine);
     if (rc == RC_REFUSED) {
-        wrk->objm.limit_waiters++;
-        vslb_str(&req->log, SLT_Error, STR("the fetches that it waited for failed"));
+        note_failure(req);
     } else {
-        wrk->main.busy_killed++;
+        engine__wrk(req->engine)->main.busy_killed++;
     }
     return unavailable(req);
 }
@@ -247,6 +251,9 @@ static YIELDS enum req_step found_it(struct request *req, struct lookup *found)
     struct vsc_main *main = engine_counters(req->engine);
     req->busy = found->busy;
     req->oc = found->oc;
+    if (found->parked && req->oc != NULL && (obj_flags(req->oc) & OBJ_FAILED) != 0) {
+        note_failure(req);
+    }
     switch (found->kind) {
     case LOOKUP_HIT:
     case LOOKUP_STALE:
