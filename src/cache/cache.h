@@ -125,7 +125,7 @@ enum obj_flag {
     OBJ_HITMISS = 1 << 0,
     OBJ_HITPASS = 1 << 1,
     OBJ_NEVER_STALE =
-        1 << 2, /* for obj_use_fn: no request may be answered with it once it is stale */
+        1 << 2,          /* for obj_use_fn: no request may be answered with it once it is stale */
     OBJ_FAILED = 1 << 4, /* what those get who waited for a fetch that failed */
 };
 
