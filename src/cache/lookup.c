@@ -174,6 +174,22 @@ static void let_join(struct objhead *head, const struct objcore *busy)
     list_push_back(&head->busies, &boc__of_busy(busy)->link);
 }
 
+/* A mark past its TTL, but not past its grace and keep: what it said is still likely, so nobody is
+ * made to wait for what most likely is not for him. */
+static bool has_late_mark(const struct objhead *head, const struct lookup_req *req)
+{
+    const struct core_set cores = head__cores(head);
+    uint64_t now_ns = cache__real_now();
+    for (size_t i = 0; i < cores.count; i++) {
+        const struct objcore *oc = core_at(&cores, i);
+        if ((oc->flags & OBJ_MARKS) != 0 && now_ns < times__kept_until(&oc->times) &&
+            matches(req, oc)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Fills in *out, or returns the waiter to wait with; or *banned, which has to go first. */
 static struct waiter *look_locked(struct objhead *head, const struct lookup_req *req, bool may_wait,
                                   struct lookup *out, struct objcore **banned)
@@ -205,7 +221,7 @@ static struct waiter *look_locked(struct objhead *head, const struct lookup_req 
     case LOOKUP_MISS:
         break;
     }
-    if (may_wait && !list_is_empty(&head->busies)) {
+    if (may_wait && !list_is_empty(&head->busies) && !has_late_mark(head, req)) {
         count(&head->cache->parked, 1);
         return park__enter(CONTAINER_OF(head->busies.next, struct boc, link), head__stripe(head));
     }

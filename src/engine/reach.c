@@ -285,7 +285,6 @@ static void log_banned(void *arg, const struct objcore *oc)
 
 enum req_step req__lookup(struct request *req)
 {
-    struct vsc_main *main = engine_counters(req->engine);
     struct lookup_req want = {
         .digest = req->digest,
         .match = req->hash_ignore_vary ? NULL : vary__match,
@@ -305,8 +304,6 @@ enum req_step req__lookup(struct request *req)
     struct lookup found = {0};
     enum rc rc = checked_lookup(req, &want, &found);
     if (found.parked) {
-        main->busy_sleep++;
-        main->busy_wakeup++;
         stamp(req, STR("Waitinglist"));
     }
     if (rc != RC_OK) {

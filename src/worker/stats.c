@@ -54,6 +54,8 @@ static void set_all(struct worker *w)
     vsc_set(&main->n_expired, c.expired);
     vsc_set(&main->n_lru_nuked, c.evicted);
     vsc_set(&main->n_obj_purged, c.purged);
+    vsc_set(&main->busy_sleep, c.parked);
+    vsc_set(&main->busy_wakeup, c.woken);
     worker__bans_count(w);
     files += w->ban_log != NULL;
     vsc_set(&objm->vault_files, files);
