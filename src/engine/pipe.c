@@ -7,6 +7,8 @@
 
 #include <inttypes.h>
 
+#include "engine/req_body.h"
+
 static enum rc set_xid(struct fetch *f)
 {
     struct str xid = arena_printf(&f->arena, "%u", f->parent_vxid);
@@ -26,8 +28,9 @@ static enum rc make_bereq(struct fetch *f)
     if (rc == RC_OK && req->expects_continue) {
         rc = http_set(f->bereq, HDR_EXPECT, STR("100-continue"));
     }
-    f->bereq->proto = STR("HTTP/1.1");
-    f->bereq->version = 11;
+    if (req_body_is_kept(req)) {
+        http_unset(f->bereq, HDR_TRANSFER_ENCODING);
+    }
     return rc;
 }
 
@@ -41,16 +44,49 @@ static void stamp_fetch(struct fetch *f, struct str label)
     log__timestamp(&f->log, label, clock_real_ns(), f->t_first_ns, &f->t_prev_ns);
 }
 
+/* Also the protocol's version is the client's: whoever answers, answers the client. */
+static void build_head(struct sb *sb, const struct http *bereq)
+{
+    sb_put(sb, bereq->method);
+    sb_chr(sb, ' ');
+    sb_put(sb, bereq->url);
+    sb_chr(sb, ' ');
+    sb_put(sb, bereq->proto);
+    sb_lit(sb, "\r\n");
+    h1_build_fields(sb, bereq);
+    sb_lit(sb, "\r\n");
+}
+
 static YIELDS enum rc send_head(struct fetch *f, uint64_t idle_ns, uint64_t *sent)
 {
     struct sb sb = arena_builder(&f->arena);
-    h1_build_request(&sb, f->bereq);
+    build_head(&sb, f->bereq);
     if (sb.overflow) {
         return RC_LIMIT;
     }
     struct iovec iov = {sb.ptr, sb.len};
     struct sock_limit limit = {NEVER, idle_ns};
     return sock_writev(bconn_sock(f->conn), &iov, 1, limit, false, sent);
+}
+
+/* What was read of the client's stream to be kept comes first. */
+static YIELDS enum rc send_kept(struct fetch *f, uint64_t idle_ns, uint64_t *sent)
+{
+    struct req_body_at at = {0};
+    enum rc rc = RC_OK;
+    while (rc == RC_OK) {
+        char *ptr = NULL;
+        size_t got = 0;
+        rc = req_body_next(f->req, &at, NULL, 0, &ptr, &got);
+        if (rc == RC_OK) {
+            struct iovec iov = {ptr, got};
+            uint64_t moved = 0;
+            rc = sock_writev(bconn_sock(f->conn), &iov, 1, (struct sock_limit){NEVER, idle_ns},
+                             false, &moved);
+            *sent += moved;
+        }
+    }
+    return rc == RC_EOF ? RC_OK : rc;
 }
 
 static void account(struct engine *engine, struct fetch *f, uint64_t head_sent,
@@ -76,17 +112,22 @@ static YIELDS enum rc run(struct engine *engine, struct fetch *f)
     struct request *req = f->req;
     uint64_t idle_ns = param(engine->conf.params, pipe_timeout);
     uint64_t head_sent = 0;
+    uint64_t kept_sent = 0;
     struct request_piped piped = {0};
     enum rc rc = fetch__connect(f, false);
     if (rc == RC_OK) {
         rc = send_head(f, idle_ns, &head_sent);
         stamp_fetch(f, STR("Bereq"));
         stamp_request(req, STR("Pipe"));
+        if (rc == RC_OK && req_body_is_kept(req)) {
+            rc = send_kept(f, idle_ns, &kept_sent);
+        }
         if (rc == RC_OK) {
             rc = req->transport->pipe(req, bconn_sock(f->conn), idle_ns, &piped);
         }
         stamp_request(req, STR("PipeSess"));
     }
+    piped.in += kept_sent;
     account(engine, f, head_sent, &piped);
     return rc;
 }
