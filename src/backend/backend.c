@@ -5,8 +5,8 @@
  *   1 made     counters hidden, no probe runs; its policy has the first reference
  *   2 warm     counters listed, the probe runs; and cold again, as often as the policy is
  *   3 unowned  the last reference went: no longer listed, and its name is free.  A message goes
- * round all loops, and each closes what it keeps open; the loop of the probe ends that 4 gone an
- * offload thread takes the counters away (they are files) and frees it
+ * round the loops, and that of the probe ends it 4 gone     an offload thread takes the counters
+ * away (they are files) and frees it
  *
  * After run_stop nobody carries messages any more: backends_free does what is left of 3 and 4. */
 #include "backend/backend_priv.h"
@@ -27,6 +27,7 @@ struct backends *backends_new(const struct backends_conf *conf)
     int err = pthread_mutex_init(&set->lock, NULL);
     CHECK(err == 0);
     list_init(&set->all);
+    list_init(&set->conns);
     return set;
 }
 
@@ -62,10 +63,12 @@ void backends_loop_stop(struct backends *backends, struct loop *loop)
     backend__lock(&backends->lock);
     for (struct list *at = backends->all.next; at != &backends->all; at = at->next) {
         struct backend *b = CONTAINER_OF(at, struct backend, link);
-        pool__drop(b);
         if (b->probe != NULL) {
             probe__loop_stop(b->probe, loop);
         }
+    }
+    for (struct list *at = backends->conns.next; at != &backends->conns; at = at->next) {
+        conns__drop(CONTAINER_OF(at, struct conns, link));
     }
     backend__unlock(&backends->lock);
 }
@@ -91,7 +94,6 @@ static void destroy(struct backend *b)
     if (b->probe != NULL) {
         probe__release(&b->probe);
     }
-    XFREE(b->shares);
     XFREE(b->name);
     XFREE(b->cli_name);
     XFREE(b->host_header);
@@ -109,6 +111,7 @@ static void destroy_offloaded(void *arg)
     close_counters(b);
     backend__unlock(&set->lock);
     queue__end(&b->queue);
+    conns__release(&b->conns);
     destroy(b);
 }
 
@@ -116,7 +119,6 @@ static void reap(struct post *post, struct loop *loop)
 {
     struct backend *b = CONTAINER_OF(post, struct backend, reaper);
     CHECK_OBJ(b, BACKEND_MAGIC);
-    pool__drop(b);
     if (b->probe != NULL) {
         probe__loop_stop(b->probe, loop);
     }
@@ -160,6 +162,11 @@ void backends_free(struct backends **backends)
     CHECK_OBJ(set, BACKENDS_MAGIC);
     for (struct list *at = list_pop_front(&set->all); at != NULL; at = list_pop_front(&set->all)) {
         destroy(CONTAINER_OF(at, struct backend, link));
+    }
+    for (struct list *at = list_pop_front(&set->conns); at != NULL;
+         at = list_pop_front(&set->conns)) {
+        struct conns *conns = CONTAINER_OF(at, struct conns, link);
+        conns__free(&conns);
     }
     int err = pthread_mutex_destroy(&set->lock);
     CHECK(err == 0);
@@ -223,7 +230,6 @@ static struct backend *make(struct backends *set, const struct backend_spec *spe
     atomic_init(&b->admin, BACKEND_AUTO);
     atomic_init(&b->admin_changed_ns, clock_real_ns());
     queue__init(&b->queue, spec->max_connections);
-    b->shares = pool__new(set->conf.run);
     return b;
 }
 
@@ -261,6 +267,7 @@ enum rc backend_new(struct backends *set, const struct backend_spec *spec, struc
         destroy(b);
         return rc;
     }
+    b->conns = conns__of(set, &b->ends);
     backend__lock(&set->lock);
     list_push_back(&set->all, &b->link);
     backend__unlock(&set->lock);

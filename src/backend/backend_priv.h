@@ -17,8 +17,9 @@
 struct backends {
     uint32_t magic;
     struct backends_conf conf;
-    pthread_mutex_t lock; /* of the list */
+    pthread_mutex_t lock; /* of the lists, and of references of struct conns */
     struct list all;
+    struct list conns; /* struct conns */
 };
 #define BACKENDS_MAGIC 0x3a9f60b2u
 
@@ -71,9 +72,27 @@ struct pool_share {
     uint64_t steals_since_ns;
     char pad[64 - sizeof(struct list) - 2 * sizeof(unsigned) - sizeof(uint64_t)];
 };
-struct pool_share *pool__new(struct run *run);
+
+/* What is kept to one place, for all backends that are there: a policy that is loaded anew finds
+ * the connections of the former. */
+struct conns {
+    struct backends *set;
+    struct list link; /* of set->conns */
+    struct endpoints ends;
+    struct holddown holddown;
+    struct pool_share *shares; /* one a loop */
+    unsigned refs;             /* backends; under the set's lock */
+    struct post reaper;        /* goes round the loops at the end */
+    unsigned reaped;
+};
+/* Those of this place; a new reference.  Takes the set's lock. */
+struct conns *conns__of(struct backends *set, const struct endpoints *ends);
+/* On any thread but a loop's. Takes the set's lock; without the last reference all is closed. */
+void conns__release(struct conns **conns);
+/* After run_stop. */
+void conns__free(struct conns **conns);
 /* Closes what the calling loop keeps. */
-void pool__drop(struct backend *b);
+void conns__drop(struct conns *conns);
 
 /* ---- probes (probe.c) ---- */
 
@@ -98,6 +117,7 @@ struct backend {
     char *cli_name;
     char *host_header;
     struct endpoints ends;
+    struct conns *conns;
     uint64_t connect_timeout_ns;
     uint64_t first_byte_timeout_ns;
     uint64_t between_bytes_timeout_ns;
@@ -105,8 +125,6 @@ struct backend {
     struct vsm_seg *seg;
     struct vsc_vbe *counters;
     struct queue queue;
-    struct holddown holddown;
-    struct pool_share *shares; /* one a loop */
     struct probe *probe;
     /* Written by whoever learns of it, read by every fetch. */
     _Atomic uint32_t admin;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* Connections that can be used again.
+/* Connections that can be used again, by whatever backend is at the same place: a policy that is
+ * loaded anew goes on with the connections of the former.
  *
  * Each loop keeps those that its own fetches gave back, newest first: the one used last is the
  * least likely to have been closed by the peer.  While it is kept a connection is watched
@@ -32,7 +33,8 @@
 struct bconn {
     uint32_t magic;
     bool is_reused;
-    struct backend *backend;
+    struct conns *conns;
+    struct backend *backend; /* while it is in use */
     struct list link;
     struct sock sock;
     size_t preface_bytes;
@@ -51,21 +53,10 @@ struct steal {
     bool is_answered;
 };
 
-struct pool_share *pool__new(struct run *run)
-{
-    unsigned loops = run_loops(run);
-    struct pool_share *shares = xaligned(64, loops * sizeof *shares);
-    for (unsigned i = 0; i < loops; i++) {
-        shares[i] = (struct pool_share){.steals = 0};
-        list_init(&shares[i].conns);
-    }
-    return shares;
-}
-
-static struct pool_share *own_share(struct backend *b)
+static struct pool_share *own_share(struct conns *conns)
 {
     CHECK(loop_self() != NULL);
-    return &b->shares[loop_index(loop_self())];
+    return &conns->shares[loop_index(loop_self())];
 }
 
 static void close_conn(struct bconn *c)
@@ -75,9 +66,9 @@ static void close_conn(struct bconn *c)
     free(c);
 }
 
-static struct bconn *take_own(struct backend *b)
+static struct bconn *take_own(struct conns *conns)
 {
-    struct pool_share *share = own_share(b);
+    struct pool_share *share = own_share(conns);
     struct list *link = list_pop_front(&share->conns);
     if (link == NULL) {
         return NULL;
@@ -90,9 +81,107 @@ static struct bconn *take_own(struct backend *b)
     return c;
 }
 
-void pool__drop(struct backend *b)
+/* ---- places ---- */
+
+static bool is_same_place(const struct endpoints *a, const struct endpoints *b)
 {
-    for (struct bconn *c = take_own(b); c != NULL; c = take_own(b)) {
+    bool same = a->count == b->count;
+    for (unsigned i = 0; same && i < a->count; i++) {
+        same =
+            a->at[i].len == b->at[i].len && memcmp(&a->at[i].sa, &b->at[i].sa, a->at[i].len) == 0;
+    }
+    return same;
+}
+
+static struct conns *find(struct backends *set, const struct endpoints *ends)
+{
+    for (struct list *at = set->conns.next; at != &set->conns; at = at->next) {
+        struct conns *conns = CONTAINER_OF(at, struct conns, link);
+        /* One without references is on its way out. */
+        if (conns->refs > 0 && is_same_place(&conns->ends, ends)) {
+            return conns;
+        }
+    }
+    return NULL;
+}
+
+static struct conns *make_conns(struct backends *set, const struct endpoints *ends)
+{
+    struct conns *conns = xcalloc(1, sizeof *conns);
+    conns->set = set;
+    conns->ends = *ends;
+    unsigned loops = run_loops(set->conf.run);
+    conns->shares = xaligned(64, loops * sizeof conns->shares[0]);
+    for (unsigned i = 0; i < loops; i++) {
+        conns->shares[i] = (struct pool_share){.steals = 0};
+        list_init(&conns->shares[i].conns);
+    }
+    list_push_back(&set->conns, &conns->link);
+    return conns;
+}
+
+struct conns *conns__of(struct backends *set, const struct endpoints *ends)
+{
+    backend__lock(&set->lock);
+    struct conns *conns = find(set, ends);
+    if (conns == NULL) {
+        conns = make_conns(set, ends);
+    }
+    conns->refs++;
+    backend__unlock(&set->lock);
+    return conns;
+}
+
+void conns__free(struct conns **conns)
+{
+    struct conns *c = *conns;
+    *conns = NULL;
+    XFREE(c->shares);
+    free(c);
+}
+
+static void free_offloaded(void *arg)
+{
+    struct conns *conns = arg;
+    struct backends *set = conns->set;
+    backend__lock(&set->lock);
+    list_remove(&conns->link);
+    backend__unlock(&set->lock);
+    conns__free(&conns);
+}
+
+static void reap(struct post *post, struct loop *loop)
+{
+    struct conns *conns = CONTAINER_OF(post, struct conns, reaper);
+    (void)loop;
+    conns__drop(conns);
+    struct run *run = conns->set->conf.run;
+    conns->reaped++;
+    if (conns->reaped < run_loops(run)) {
+        loop_post(run_loop(run, conns->reaped), &conns->reaper);
+    } else {
+        offload_detached(run, free_offloaded, conns);
+    }
+}
+
+void conns__release(struct conns **conns)
+{
+    struct conns *c = *conns;
+    *conns = NULL;
+    struct backends *set = c->set;
+    backend__lock(&set->lock);
+    c->refs--;
+    bool is_last = c->refs == 0;
+    backend__unlock(&set->lock);
+    if (is_last) {
+        c->reaper.fn = reap;
+        loop_post(run_loop(set->conf.run, 0), &c->reaper);
+    }
+}
+
+void conns__drop(struct conns *conns)
+{
+    for (struct bconn *c = take_own(conns); c != NULL; c = take_own(conns)) {
         close_conn(c);
     }
 }
@@ -126,7 +215,7 @@ static void asked(struct post *post, struct loop *loop)
 {
     struct steal *s = CONTAINER_OF(post, struct steal, post);
     (void)loop;
-    s->conn = take_own(s->backend);
+    s->conn = take_own(s->backend->conns);
     if (s->conn != NULL) {
         s->fd = sock_detach(&s->conn->sock);
     }
@@ -137,7 +226,7 @@ static void asked(struct post *post, struct loop *loop)
 /* Another loop that keeps some, NULL when none does or it is time to have more. */
 static struct loop *richest(struct backend *b)
 {
-    struct pool_share *own = own_share(b);
+    struct pool_share *own = own_share(b->conns);
     uint64_t now_ns = loop_mono_ns(loop_self());
     if (now_ns - own->steals_since_ns >= NS_PER_S) {
         own->steals_since_ns = now_ns;
@@ -147,8 +236,9 @@ static struct loop *richest(struct backend *b)
     unsigned most = 0;
     struct loop *found = NULL;
     for (unsigned i = 0; i < run_loops(run); i++) {
-        unsigned count = atomic_load_explicit(&b->shares[i].count, memory_order_relaxed);
-        if (count > most && &b->shares[i] != own) {
+        struct pool_share *share = &b->conns->shares[i];
+        unsigned count = atomic_load_explicit(&share->count, memory_order_relaxed);
+        if (count > most && share != own) {
             most = count;
             found = run_loop(run, i);
         }
@@ -247,7 +337,7 @@ void backend__count_failure(struct backend *b, enum rc rc)
 /* Connects, unless that would fail as it just did. */
 static YIELDS enum rc open_socket(struct backend *b, const struct backend_ask *ask, struct bconn *c)
 {
-    enum rc rc = holddown__enter(&b->holddown, clock_mono_ns());
+    enum rc rc = holddown__enter(&b->conns->holddown, clock_mono_ns());
     if (rc != RC_OK) {
         vsc_add(&b->counters->fail, 1);
         vsc_add(&b->counters->helddown, 1);
@@ -257,7 +347,7 @@ static YIELDS enum rc open_socket(struct backend *b, const struct backend_ask *a
         ask->connect_timeout_ns > 0 ? ask->connect_timeout_ns : backend__connect_timeout_ns(b);
     const struct endpoint *remote = NULL;
     rc = endpoint__connect(&b->ends, timeout_ns, &c->sock, &remote);
-    holddown__leave(&b->holddown, b->set->conf.params, rc, clock_mono_ns());
+    holddown__leave(&b->conns->holddown, b->set->conf.params, rc, clock_mono_ns());
     if (rc == RC_OK) {
         note_ends(c, remote);
     } else {
@@ -271,6 +361,7 @@ static YIELDS enum rc connect_new(struct backend *b, const struct backend_ask *a
 {
     struct bconn *c = xcalloc(1, sizeof *c);
     c->magic = BCONN_MAGIC;
+    c->conns = b->conns;
     c->backend = b;
     list_init(&c->link);
     enum rc rc = open_socket(b, ask, c);
@@ -347,7 +438,7 @@ enum rc backend_get(struct backend *backend, const struct backend_ask *ask, stru
     }
     struct bconn *c = NULL;
     if (!ask->fresh && backend->proxy_header == 0) {
-        c = take_own(backend);
+        c = take_own(backend->conns);
         c = c != NULL ? c : steal(backend);
     }
     if (c == NULL) {
@@ -358,6 +449,7 @@ enum rc backend_get(struct backend *backend, const struct backend_ask *ask, stru
         return rc;
     }
     backend_ref(backend);
+    c->backend = backend;
     vsc_add(&backend->counters->conn, 1);
     vsc_add(&backend->counters->req, 1);
     *out = c;
@@ -372,7 +464,7 @@ static void idle_ended(struct sock *sock, enum rc why)
     CHECK_OBJ(c, BCONN_MAGIC);
     (void)why;
     list_remove(&c->link);
-    atomic_fetch_sub_explicit(&own_share(c->backend)->count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&own_share(c->conns)->count, 1, memory_order_relaxed);
     close_conn(c);
 }
 
@@ -384,7 +476,8 @@ void backend_put(struct bconn **conn, bool reusable)
     struct backend *b = c->backend;
     if (reusable) {
         CHECK(bconn_may_be_kept(c));
-        struct pool_share *share = own_share(b);
+        struct pool_share *share = own_share(c->conns);
+        c->backend = NULL;
         list_push_front(&share->conns, &c->link);
         atomic_fetch_add_explicit(&share->count, 1, memory_order_relaxed);
         uint64_t idle_ns = param(b->set->conf.params, backend_idle_timeout);

@@ -192,6 +192,41 @@ static void backends_come_and_go(void **state)
     rig_close(&rig);
 }
 
+/* As when a policy is loaded anew. */
+static void one_place_has_one_pool(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 2);
+    struct backend_spec spec = rig_spec(&rig);
+    struct backend *former = rig_backend(&rig, &spec);
+    spec.vcl = "next";
+    struct backend *next = rig_backend(&rig, &spec);
+    struct use first = use_on(&rig, 0, former, true);
+    assert_false(first.was_reused);
+    struct use second = use_on(&rig, 1, next, true);
+    assert_true(second.was_reused);
+    assert_string_equal(first.ends, second.ends);
+    backend_release(&former);
+    struct use third = use_on(&rig, 0, next, true);
+    assert_true(third.was_reused);
+    assert_string_equal(first.ends, third.ends);
+    assert_int_equal(vsc_get(&backend_counters(next)->req), 2);
+    /* Elsewhere is elsewhere. */
+    spec.name = "elsewhere";
+    spec.host = NULL;
+    spec.path = "/nonexistent/socket";
+    struct backend *other = rig_backend(&rig, &spec);
+    assert_int_equal(use_on(&rig, 0, other, true).rc, RC_NOT_FOUND);
+    backend_release(&other);
+    backend_release(&next);
+    int fd = rig_accept(&rig);
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    (void)close(fd);
+    rig_close(&rig);
+}
+
 struct holder {
     struct backend *backend;
     struct bconn *conn;
@@ -413,6 +448,7 @@ int main(void)
         cmocka_unit_test(what_the_peer_closes_is_not_kept),
         cmocka_unit_test(without_an_owner_nothing_is_kept),
         cmocka_unit_test(backends_come_and_go),
+        cmocka_unit_test(one_place_has_one_pool),
         cmocka_unit_test(a_name_is_free_at_once),
         cmocka_unit_test(a_fiber_may_make_one),
         cmocka_unit_test(why_there_is_no_connection_is_counted),
