@@ -191,6 +191,7 @@ enum rc engine_vcl_load(struct engine *engine, const char *name, struct vcl_prog
     l->env.ws = &l->ws;
     l->env.scratch = vcl_scratch_new();
     l->env.rng = &engine->house_rng;
+    l->env.log = engine->conf.log;
     list_init(&l->link);
     enum rc rc = vcl_load(prog, name, &l->env, &l->vcl, message);
     if (rc != RC_OK) {

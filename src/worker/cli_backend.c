@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "engine/vcls.h"
 #include "http/http_date.h"
+#include "vcl/director.h"
 #include "worker/worker_priv.h"
 
 /* ---- which ---- */
@@ -146,6 +149,109 @@ static void list_one(struct backend *b, void *arg)
     cli_printf(l->cli, "\n");
 }
 
+/* ---- directors, which stand behind the backends ---- */
+
+struct director_row {
+    const struct objm_director *table;
+    void *arg;
+    char *name; /* "vcl1.fb"; to be freed */
+    const char *admin;
+    const char *health;
+    unsigned good;
+    unsigned total;
+    double changed; /* seconds */
+};
+
+/* False: it is a backend, or not asked for. */
+static bool director_row(const struct listing *l, const char *vcl, struct objm_backend *backend,
+                         struct director_row *row)
+{
+    static const char *const admin[] = {
+        [VCL_HEALTH_AUTO] = "probe", [VCL_HEALTH_HEALTHY] = "healthy", [VCL_HEALTH_SICK] = "sick"};
+    *row = (struct director_row){0};
+    row->table = vcl_backend_director(backend, &row->arg);
+    if (row->table == NULL) {
+        return false;
+    }
+    row->name = xasprintf("%s.%s", vcl, vcl_backend_name(backend));
+    if (fnmatch(l->pattern, row->name, 0) != 0) {
+        XFREE(row->name);
+        return false;
+    }
+    row->admin = admin[vcl_director_admin(backend)];
+    row->health = vcl_backend_healthy(NULL, backend, &row->changed) ? "healthy" : "sick";
+    if (row->table->count != NULL) {
+        row->table->count(row->arg, &row->good, &row->total);
+    }
+    return true;
+}
+
+static void put_detail(void *arg, struct objm_str text)
+{
+    struct listing *l = arg;
+    cli_printf(l->cli, "%.*s", (int)text.len, text.ptr);
+}
+
+static void list_director(void *arg, const char *vcl, struct objm_backend *backend)
+{
+    struct listing *l = arg;
+    struct director_row d;
+    if (!director_row(l, vcl, backend, &d)) {
+        return;
+    }
+    char probe[24];
+    (void)snprintf(probe, sizeof probe, "%u/%u", d.good, d.total);
+    char date[HTTP_DATE_BYTES];
+    http_date_format((uint64_t)d.changed, date);
+    const struct row row = {{str_of(d.name),
+                             str_of(d.admin),
+                             str_of(probe),
+                             str_of(d.health),
+                             {date, HTTP_DATE_BYTES}}};
+    if (l->only_measures) {
+        measure(&l->table, &row);
+    } else {
+        print_row(l->cli, &l->table, &row);
+        if (l->has_details && d.table->list != NULL) {
+            d.table->list(d.arg, false, put_detail, l);
+        }
+        cli_printf(l->cli, "\n");
+    }
+    XFREE(d.name);
+}
+
+static void list_director_json(void *arg, const char *vcl, struct objm_backend *backend)
+{
+    struct listing *l = arg;
+    struct director_row d;
+    if (!director_row(l, vcl, backend, &d)) {
+        return;
+    }
+    cli_printf(l->cli, "%s    ", l->separator);
+    l->separator = ",\n";
+    cli_text_json(l->cli->text, str_of(d.name));
+    cli_printf(l->cli, ": {\n      \"type\": \"%s\",\n", d.table->type);
+    cli_printf(l->cli, "      \"admin_health\": \"%s\",\n", d.admin);
+    cli_printf(l->cli, "      \"probe_message\": [%u, %u, \"%s\"],\n", d.good, d.total, d.health);
+    if (l->has_details && d.table->list != NULL) {
+        cli_printf(l->cli, "      \"probe_details\": ");
+        d.table->list(d.arg, true, put_detail, l);
+        cli_printf(l->cli, ",\n");
+    }
+    cli_printf(l->cli, "      \"last_change\": %.3f\n    }", d.changed);
+    XFREE(d.name);
+}
+
+/* Without an engine there is no VCL, and so no director. */
+static void directors_each(struct worker *w,
+                           void (*fn)(void *arg, const char *vcl, struct objm_backend *backend),
+                           void *arg)
+{
+    if (w->engine != NULL) {
+        engine_backends_each(w->engine, fn, arg);
+    }
+}
+
 static void list_text(struct listing *l, struct worker *w)
 {
     static const struct row head = {{STR_INIT("Backend name"), STR_INIT("Admin"), STR_INIT("Probe"),
@@ -153,10 +259,12 @@ static void list_text(struct listing *l, struct worker *w)
     measure(&l->table, &head);
     l->only_measures = true;
     backends_each(w->backends, list_one, l);
+    directors_each(w, list_director, l);
     l->only_measures = false;
     print_row(l->cli, &l->table, &head);
     cli_printf(l->cli, "\n");
     backends_each(w->backends, list_one, l);
+    directors_each(w, list_director, l);
 }
 
 static void print_json_details(struct cli *cli, const struct backend_status *s)
@@ -203,6 +311,7 @@ static void list_json(struct listing *l, struct worker *w)
     cli_json_open_as(l->cli, 3);
     cli_printf(l->cli, "{\n");
     backends_each(w->backends, list_one_json, l);
+    directors_each(w, list_director_json, l);
     cli_printf(l->cli, "\n  }");
     cli_json_close(l->cli);
 }
@@ -268,6 +377,24 @@ static void set_one(struct backend *b, void *arg)
     }
 }
 
+static void set_director(void *arg, const char *vcl, struct objm_backend *backend)
+{
+    struct verdict *v = arg;
+    void *director_arg;
+    if (vcl_backend_director(backend, &director_arg) == NULL) {
+        return;
+    }
+    static const enum vcl_admin_health said[] = {[BACKEND_AUTO] = VCL_HEALTH_AUTO,
+                                                 [BACKEND_HEALTHY] = VCL_HEALTH_HEALTHY,
+                                                 [BACKEND_SICK] = VCL_HEALTH_SICK};
+    char *name = xasprintf("%s.%s", vcl, vcl_backend_name(backend));
+    if (fnmatch(v->pattern, name, 0) == 0) {
+        vcl_director_set_health(backend, said[v->admin], (double)clock_real_ns() / 1e9);
+        v->count++;
+    }
+    free(name);
+}
+
 static bool admin_by_word(struct str word, enum backend_admin *admin)
 {
     static const struct {
@@ -296,6 +423,7 @@ void worker__backend_set_health(struct cli *cli, void *ctx)
     char *pattern = whole_pattern(w, cli->req->argv[1]);
     v.pattern = pattern;
     backends_each(w->backends, set_one, &v);
+    directors_each(w, set_director, &v);
     free(pattern);
     if (v.count == 0) {
         cli_fail(cli, CLI_PARAM, "No Backends matches");

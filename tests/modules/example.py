@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: the objmapper authors
 """Installs the headers, builds the example module against them and nothing else, and runs the program that loads it.
 
-    example.py --build DIR --source DIR --run PROGRAM
+    example.py --build DIR --source DIR --run PROGRAM --daemon OBJMAPPERD
 
 Beside the good one it builds four that must be refused before any of their code runs: of a newer minor version, of
 another major version, without a version note, and with a symbol that nobody has.
@@ -26,11 +26,73 @@ def build(out, source, include, *more):
                     "-fPIC", "-I", include, "-o", out, source, *more], check=True)
 
 
+# What the daemon makes of them: along the path, by name, and of those that it must refuse.
+VTC = """varnishtest "modules in files"
+server s1 -repeat 2 -keepalive {{
+	rxreq
+	txresp
+}} -start
+varnish v1 -arg "-p vmod_path={tmp}" -vcl+backend {{
+	import example;
+	sub vcl_init {{
+		new hits = example.counter(start=5);
+	}}
+	sub vcl_deliver {{
+		set resp.http.greet = example.greet("you");
+		set resp.http.world = example.greet();
+		set resp.http.first = example.first("one") + example.first("two");
+		set resp.http.half = example.half(12, by=FOUR);
+		set resp.http.count = hits.next();
+	}}
+}} -start
+client c1 {{
+	txreq
+	rxresp
+	expect resp.http.greet == "Hello, you!"
+	expect resp.http.world == "Hello, world!"
+	expect resp.http.first == "oneone"
+	expect resp.http.half == 3
+	expect resp.http.count == 5
+	txreq
+	rxresp
+	expect resp.http.count == 6
+}} -run
+varnish v1 -errvcl {{VMOD wants ABI version 1.99}} {{
+	import example from "{tmp}/newer.so";
+	backend b none;
+}}
+varnish v1 -errvcl {{undefined symbol: no_such_function}} {{
+	import example from "{tmp}/missing.so";
+	backend b none;
+}}
+varnish v1 -errvcl {{Could not find VMOD nowhere}} {{
+	import nowhere;
+	backend b none;
+}}
+varnish v1 -errvcl {{Not available in subroutine 'vcl_backend_fetch'}} {{
+	import example;
+	backend b none;
+	sub vcl_backend_fetch {{
+		set bereq.http.x = example.half(1);
+	}}
+}}
+"""
+
+
+def run_daemon(tmp, daemon, run_vtc):
+    path = os.path.join(tmp, "modules.vtc")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(VTC.format(tmp=tmp))
+    os.chmod(tmp, 0o755)
+    return subprocess.run([run_vtc, "--daemon", daemon, path], check=False).returncode
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--build", required=True)
     ap.add_argument("--source", required=True)
     ap.add_argument("--run", required=True)
+    ap.add_argument("--daemon", required=True)
     a = ap.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
         stage = os.path.join(tmp, "stage")
@@ -54,7 +116,8 @@ def main():
             with open(path, "w", encoding="utf-8") as f:
                 f.write(source)
             build(os.path.join(tmp, name + ".so"), path, include)
-        return subprocess.run([a.run], env=dict(os.environ, OBJM_TEST_MODULES=tmp), check=False).returncode
+        code = subprocess.run([a.run], env=dict(os.environ, OBJM_TEST_MODULES=tmp), check=False).returncode
+        return code or run_daemon(tmp, a.daemon, os.path.join(a.source, "tests", "vtc", "run.py"))
 
 
 if __name__ == "__main__":
