@@ -1,0 +1,2 @@
+vcl 4.1; backend b { .host = "127.0.0.1"; }
+sub vcl_recv { if (req.url ~ "^/a" + "b" && !req.http.x) { return (pass); } elseif (req.restarts > 2 || req.http.y == "z") { return (synth(404)); } else { } }
