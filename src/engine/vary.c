@@ -29,49 +29,86 @@ static bool is_repeated(const struct http *h, struct str name)
     return seen > 1;
 }
 
+/* The next name of beresp's Vary that counts.  RC_NOT_FOUND: that was all. */
+static enum rc next_name(struct http_members *it, struct str *name)
+{
+    while (http_members_next(it, name)) {
+        if (str_eq(*name, STR("*"))) {
+            return RC_UNSUPPORTED;
+        }
+        if (http_hdr_id(*name) == HDR_ACCEPT_ENCODING) {
+            continue;
+        }
+        return name->len > UINT8_MAX ? RC_TOO_LONG : RC_OK;
+    }
+    return RC_NOT_FOUND;
+}
+
+/* A value without text: the request has no such field. */
+static void put_entry(struct sb *sb, struct str name, struct str value)
+{
+    put_u8(sb, (uint8_t)name.len);
+    sb_put(sb, name);
+    put_u16(sb, value.ptr == NULL ? ABSENT : (uint16_t)value.len);
+    sb_put(sb, value);
+}
+
+/* What follows next_name's last word. */
+static enum rc made(const struct sb *sb, enum rc rc)
+{
+    if (rc != RC_NOT_FOUND) {
+        return rc;
+    }
+    return sb->overflow ? RC_TOO_LONG : RC_OK;
+}
+
+/* False: nothing is left, or what is left makes no sense (c->rc). */
+static bool next_entry(struct cursor *c, struct str *name, struct str *value)
+{
+    if (cursor_left(c) == 0) {
+        return false;
+    }
+    *name = cursor_bytes(c, cursor_u8(c));
+    uint16_t len = cursor_u16(c);
+    *value = len == ABSENT ? STR_NONE : cursor_bytes(c, len);
+    return c->rc == RC_OK;
+}
+
+static bool is_same(struct str want, struct str have)
+{
+    return (want.ptr == NULL) == (have.ptr == NULL) && str_eq(want, have);
+}
+
+/* ---- bytes ---- */
+
 enum rc vary__make(struct sb *sb, const struct http *bereq, const struct http *beresp)
 {
     struct http_members it = http_members(beresp, HDR_VARY);
     struct str name;
-    while (http_members_next(&it, &name)) {
-        if (str_eq(name, STR("*"))) {
-            return RC_UNSUPPORTED;
-        }
-        if (http_hdr_id(name) == HDR_ACCEPT_ENCODING) {
-            continue;
-        }
+    enum rc rc;
+    while ((rc = next_name(&it, &name)) == RC_OK) {
         if (is_repeated(bereq, name)) {
             return RC_UNSUPPORTED;
         }
         struct str value = http_get_name(bereq, name);
-        if (name.len > UINT8_MAX || value.len >= ABSENT) {
+        if (value.len >= ABSENT) {
             return RC_TOO_LONG;
         }
-        put_u8(sb, (uint8_t)name.len);
-        sb_put(sb, name);
-        put_u16(sb, value.ptr == NULL ? ABSENT : (uint16_t)value.len);
-        sb_put(sb, value);
+        put_entry(sb, name, value);
     }
-    return sb->overflow ? RC_TOO_LONG : RC_OK;
+    return made(sb, rc);
 }
 
 bool vary__fits(struct str spec, const struct http *req)
 {
     struct cursor c = cursor_of(spec.ptr, spec.len);
-    while (cursor_left(&c) > 0) {
-        struct str name = cursor_bytes(&c, cursor_u8(&c));
-        uint16_t len = cursor_u16(&c);
-        struct str want = len == ABSENT ? STR_NONE : cursor_bytes(&c, len);
-        if (c.rc != RC_OK) {
-            return false;
-        }
-        struct str have = http_get_name(req, name);
-        if ((want.ptr == NULL) != (have.ptr == NULL) || !str_eq(want, have) ||
-            is_repeated(req, name)) {
+    struct str name, want;
+    while (next_entry(&c, &name, &want)) {
+        if (!is_same(want, http_get_name(req, name)) || is_repeated(req, name)) {
             return false;
         }
     }
-    return true;
+    return c.rc == RC_OK;
 }
 
 /* ---- the normalised form ---- */
@@ -110,16 +147,16 @@ static void put_list(struct sb *sb, const struct http *h, enum http_hdr_id id)
     }
 }
 
-/* False: there is no such field. */
-static bool put_normalised(struct sb *sb, const struct http *h, struct str name)
+/* Without text: there is no such field. */
+static struct str normalised(struct sb *sb, const struct http *h, struct str name)
 {
     if (http_find_name(h, name) == NULL) {
-        return false;
+        return STR_NONE;
     }
     enum http_hdr_id id = http_hdr_id(name);
     if (is_plain_list(id)) {
         put_list(sb, h, id);
-        return true;
+        return sb_str(sb);
     }
     bool is_first = true;
     for (unsigned i = 0; i < h->count; i++) {
@@ -129,52 +166,39 @@ static bool put_normalised(struct sb *sb, const struct http *h, struct str name)
             is_first = false;
         }
     }
-    return true;
+    return sb_str(sb);
 }
 
 enum rc vary__make_normalised(struct sb *sb, const struct http *bereq, const struct http *beresp)
 {
     struct http_members it = http_members(beresp, HDR_VARY);
     struct str name;
-    while (http_members_next(&it, &name)) {
-        if (str_eq(name, STR("*"))) {
-            return RC_UNSUPPORTED;
-        }
-        if (http_hdr_id(name) == HDR_ACCEPT_ENCODING) {
-            continue;
-        }
+    enum rc rc;
+    while ((rc = next_name(&it, &name)) == RC_OK) {
         char text[NORMAL_MAX];
-        struct sb value = sb_of(text, sizeof text);
-        bool is_there = put_normalised(&value, bereq, name);
-        if (name.len > UINT8_MAX || value.overflow) {
+        struct sb room = sb_of(text, sizeof text);
+        struct str value = normalised(&room, bereq, name);
+        if (room.overflow) {
             return RC_TOO_LONG;
         }
-        put_u8(sb, (uint8_t)name.len);
-        sb_put(sb, name);
-        put_u16(sb, is_there ? (uint16_t)value.len : ABSENT);
-        sb_put(sb, sb_str(&value));
+        put_entry(sb, name, value);
     }
-    return sb->overflow ? RC_TOO_LONG : RC_OK;
+    return made(sb, rc);
 }
 
 bool vary__fits_normalised(struct str spec, const struct http *req)
 {
     struct cursor c = cursor_of(spec.ptr, spec.len);
-    while (cursor_left(&c) > 0) {
-        struct str name = cursor_bytes(&c, cursor_u8(&c));
-        uint16_t len = cursor_u16(&c);
-        struct str want = len == ABSENT ? STR_NONE : cursor_bytes(&c, len);
-        if (c.rc != RC_OK) {
-            return false;
-        }
+    struct str name, want;
+    while (next_entry(&c, &name, &want)) {
         char text[NORMAL_MAX];
-        struct sb have = sb_of(text, sizeof text);
-        bool is_there = put_normalised(&have, req, name);
-        if (have.overflow || is_there != (len != ABSENT) || !str_eq(want, sb_str(&have))) {
+        struct sb room = sb_of(text, sizeof text);
+        struct str have = normalised(&room, req, name);
+        if (room.overflow || !is_same(want, have)) {
             return false;
         }
     }
-    return true;
+    return c.rc == RC_OK;
 }
 
 bool vary__match(void *request, const struct objcore *oc)
