@@ -118,7 +118,14 @@ static inline struct fetch_task *fetch_of(struct vcl_task *task)
     return CONTAINER_OF(task, struct fetch_task, task);
 }
 
-/* task_value.c */
+/* ---- what holds on both sides (task_value.c) ---- */
+
+/* False: not one of both sides' variables. */
+bool task__get(struct vcl_task *task, enum vcl_var var, union objm_value *value);
+/* False, and VCL fails, without an original. */
+bool task__rollback(struct vcl_task *task, struct http *to, const struct http *original);
+bool task__set_body(struct synth_text *synth, struct str text, bool is_more);
+struct arena *task__workspace(struct vcl_task *task, enum objm_ws which);
 bool task__ip(struct vcl_task *task, struct str addr, struct str port, union objm_value *value);
 bool task__number(struct vcl_task *task, uint64_t number, union objm_value *value);
 const struct objm_stevedore *task__store(struct vcl_task *task, const char *name);

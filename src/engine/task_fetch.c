@@ -24,18 +24,6 @@ static bool get_identity(struct fetch_task *p, union objm_value *v)
     return true;
 }
 
-static bool get_hostname(struct fetch_task *p, union objm_value *v)
-{
-    v->string = vcl_objm_str(str_of(p->fetch->engine->hostname));
-    return true;
-}
-
-static bool get_server_identity(struct fetch_task *p, union objm_value *v)
-{
-    v->string = vcl_objm_str(str_of(p->fetch->engine->conf.identity));
-    return true;
-}
-
 static bool get_socket(struct fetch_task *p, union objm_value *v)
 {
     v->string = vcl_objm_str(p->listener);
@@ -110,12 +98,6 @@ static bool get_bereq_uncacheable(struct fetch_task *p, union objm_value *v)
 {
     /* Where RFC 9111 has decided what may be stored, the built-in VCL has nothing to add. */
     v->boolean = p->fetch->kind == FETCH_PASS || p->fetch->is_9111;
-    return true;
-}
-
-static bool get_now(struct fetch_task *p, union objm_value *v)
-{
-    v->real = p->task.ctx.now;
     return true;
 }
 
@@ -281,13 +263,6 @@ static bool get_beresp_time(struct fetch_task *p, union objm_value *v)
     return true;
 }
 
-static bool get_filters(struct fetch_task *p, union objm_value *v)
-{
-    (void)p;
-    v->string = OBJM_STR("");
-    return true;
-}
-
 static bool set_nothing(struct fetch_task *p, const union objm_value *v)
 {
     (void)p;
@@ -301,8 +276,6 @@ static const struct {
 } vars[VCL_VAR__COUNT] = {
     [VCL_VAR_CLIENT_IDENTITY] = {get_identity, NULL},
     [VCL_VAR_CLIENT_IP] = {get_client_ip, NULL},
-    [VCL_VAR_SERVER_HOSTNAME] = {get_hostname, NULL},
-    [VCL_VAR_SERVER_IDENTITY] = {get_server_identity, NULL},
     [VCL_VAR_SERVER_IP] = {get_server_ip, NULL},
     [VCL_VAR_REMOTE_IP] = {get_remote_ip, NULL},
     [VCL_VAR_LOCAL_ENDPOINT] = {get_socket, NULL},
@@ -328,7 +301,7 @@ static const struct {
     [VCL_VAR_BERESP_DO_GUNZIP] = {get_do_gunzip, set_do_gunzip},
     [VCL_VAR_BERESP_DO_GZIP] = {get_do_gzip, set_do_gzip},
     [VCL_VAR_BERESP_DO_STREAM] = {get_do_stream, set_do_stream},
-    [VCL_VAR_BERESP_FILTERS] = {get_filters, set_nothing},
+    [VCL_VAR_BERESP_FILTERS] = {NULL, set_nothing},
     [VCL_VAR_BERESP_GRACE] = {get_grace, set_grace},
     [VCL_VAR_BERESP_KEEP] = {get_keep, set_keep},
     [VCL_VAR_BERESP_STORAGE] = {get_storage, set_storage},
@@ -337,13 +310,13 @@ static const struct {
     [VCL_VAR_BERESP_TTL] = {get_ttl, set_ttl},
     [VCL_VAR_BERESP_UNCACHEABLE] = {get_uncacheable, set_uncacheable},
     [VCL_VAR_BERESP_WAS_304] = {get_was_304, NULL},
-    [VCL_VAR_NOW] = {get_now, NULL},
     [VCL_VAR_SESS_XID] = {get_sess_xid, NULL},
 };
 
 static bool get_var(struct vcl_task *task, enum vcl_var var, union objm_value *value)
 {
-    return vars[var].get != NULL && vars[var].get(fetch_of(task), value);
+    return vars[var].get == NULL ? task__get(task, var, value)
+                                 : vars[var].get(fetch_of(task), value);
 }
 
 static bool set_var(struct vcl_task *task, enum vcl_var var, const union objm_value *value)
@@ -370,12 +343,8 @@ static struct http *get_http(struct vcl_task *task, enum objm_http which)
 
 static bool set_body(struct vcl_task *task, enum vcl_var var, struct str text, bool is_more)
 {
-    struct fetch_task *p = fetch_of(task);
     (void)var;
-    if (!is_more) {
-        synth__clear(&p->fetch->synth);
-    }
-    return synth__add(&p->fetch->synth, text) == RC_OK;
+    return task__set_body(&fetch_of(task)->fetch->synth, text, is_more);
 }
 
 static void hash_data(struct vcl_task *task, struct str text)
@@ -401,13 +370,7 @@ static YIELDS int64_t purge(struct vcl_task *task, double ttl, double grace, dou
 static bool rollback(struct vcl_task *task, enum objm_http which)
 {
     const struct fetch_task *p = fetch_of(task);
-    if (which != OBJM_BEREQ || p->original == NULL) {
-        vcl_fail(task, STR("std.rollback(): nothing to go back to"));
-        return false;
-    }
-    enum rc rc = http_copy(p->fetch->bereq, p->original, HTTP_COPY_ALL);
-    CHECK(rc == RC_OK);
-    return true;
+    return task__rollback(task, p->fetch->bereq, which == OBJM_BEREQ ? p->original : NULL);
 }
 
 static bool get_digest(struct vcl_task *task, uint8_t digest[32])
@@ -436,12 +399,6 @@ static void timestamp(struct vcl_task *task, struct str label)
     log__timestamp(&f->log, label, clock_real_ns(), f->t_first_ns, &f->t_prev_ns);
 }
 
-static struct arena *workspace(struct vcl_task *task, enum objm_ws which)
-{
-    (void)which;
-    return task->ws;
-}
-
 const struct vcl_host task__fetch_host = {
     .http = get_http,
     .get = get_var,
@@ -458,5 +415,5 @@ const struct vcl_host task__fetch_host = {
     .digest = get_digest,
     .store = task__store,
     .store_property = task__store_property,
-    .workspace = workspace,
+    .workspace = task__workspace,
 };

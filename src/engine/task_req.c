@@ -43,18 +43,6 @@ static bool get_local_ip(struct req_task *p, union objm_value *v)
     return task__ip(&p->task, p->req->local_addr, p->req->local_port, v);
 }
 
-static bool get_hostname(struct req_task *p, union objm_value *v)
-{
-    v->string = vcl_objm_str(str_of(p->engine->hostname));
-    return true;
-}
-
-static bool get_server_identity(struct req_task *p, union objm_value *v)
-{
-    v->string = vcl_objm_str(str_of(p->engine->conf.identity));
-    return true;
-}
-
 static bool get_socket(struct req_task *p, union objm_value *v)
 {
     v->string = vcl_objm_str(str_of(p->req->listener));
@@ -206,12 +194,6 @@ static bool get_req_xid(struct req_task *p, union objm_value *v)
     return task__number(&p->task, p->req->vxid, v);
 }
 
-static bool get_now(struct req_task *p, union objm_value *v)
-{
-    v->real = p->task.ctx.now;
-    return true;
-}
-
 /* ---- time-outs of the session ---- */
 
 #define SESSION_TIME(name)                                                                         \
@@ -307,13 +289,6 @@ static bool get_obj_uncacheable(struct req_task *p, union objm_value *v)
 
 /* ---- the response ---- */
 
-static bool get_filters(struct req_task *p, union objm_value *v)
-{
-    (void)p;
-    v->string = OBJM_STR("");
-    return true;
-}
-
 static bool get_is_streaming(struct req_task *p, union objm_value *v)
 {
     v->boolean =
@@ -333,8 +308,6 @@ static const struct {
 } vars[VCL_VAR__COUNT] = {
     [VCL_VAR_CLIENT_IDENTITY] = {get_identity, set_identity},
     [VCL_VAR_CLIENT_IP] = {get_client_ip, NULL},
-    [VCL_VAR_SERVER_HOSTNAME] = {get_hostname, NULL},
-    [VCL_VAR_SERVER_IDENTITY] = {get_server_identity, NULL},
     [VCL_VAR_SERVER_IP] = {get_server_ip, NULL},
     [VCL_VAR_REMOTE_IP] = {get_remote_ip, NULL},
     [VCL_VAR_LOCAL_ENDPOINT] = {get_endpoint, NULL},
@@ -373,10 +346,9 @@ static const struct {
     [VCL_VAR_OBJ_TTL] = {get_obj_ttl, NULL},
     [VCL_VAR_OBJ_UNCACHEABLE] = {get_obj_uncacheable, NULL},
     [VCL_VAR_RESP_DO_ESI] = {get_false, set_nothing},
-    [VCL_VAR_RESP_FILTERS] = {get_filters, set_nothing},
+    [VCL_VAR_RESP_FILTERS] = {NULL, set_nothing},
     [VCL_VAR_RESP_IS_STREAMING] = {get_is_streaming, NULL},
     [VCL_VAR_RESP_TIME] = {get_resp_time, NULL},
-    [VCL_VAR_NOW] = {get_now, NULL},
     [VCL_VAR_SESS_IDLE_SEND_TIMEOUT] = {get_idle_send_timeout, set_idle_send_timeout},
     [VCL_VAR_SESS_SEND_TIMEOUT] = {get_send_timeout, set_send_timeout},
     [VCL_VAR_SESS_TIMEOUT_IDLE] = {get_timeout_idle, set_timeout_idle},
@@ -386,7 +358,7 @@ static const struct {
 
 static bool get_var(struct vcl_task *task, enum vcl_var var, union objm_value *value)
 {
-    return vars[var].get != NULL && vars[var].get(req_of(task), value);
+    return vars[var].get == NULL ? task__get(task, var, value) : vars[var].get(req_of(task), value);
 }
 
 static bool set_var(struct vcl_task *task, enum vcl_var var, const union objm_value *value)
@@ -438,12 +410,8 @@ static struct http *get_http(struct vcl_task *task, enum objm_http which)
 
 static bool set_body(struct vcl_task *task, enum vcl_var var, struct str text, bool is_more)
 {
-    struct req_task *p = req_of(task);
     (void)var;
-    if (!is_more) {
-        synth__clear(&p->req->synth);
-    }
-    return synth__add(&p->req->synth, text) == RC_OK;
+    return task__set_body(&req_of(task)->req->synth, text, is_more);
 }
 
 /* Pieces are gathered first: most keys were made before (key.c). */
@@ -485,14 +453,8 @@ static bool ban(struct vcl_task *task, struct str spec, struct str *error)
 
 static bool rollback(struct vcl_task *task, enum objm_http which)
 {
-    struct req_task *p = req_of(task);
-    if (which != OBJM_REQ || p->original == NULL) {
-        vcl_fail(task, STR("std.rollback(): nothing to go back to"));
-        return false;
-    }
-    enum rc rc = http_copy(p->req->http, p->original, HTTP_COPY_ALL);
-    CHECK(rc == RC_OK);
-    return true;
+    const struct req_task *p = req_of(task);
+    return task__rollback(task, p->req->http, which == OBJM_REQ ? p->original : NULL);
 }
 
 static bool get_digest(struct vcl_task *task, uint8_t digest[32])
@@ -521,12 +483,6 @@ static void timestamp(struct vcl_task *task, struct str label)
     log__timestamp(&req->log, label, clock_real_ns(), req->t_first_ns, &req->t_prev_ns);
 }
 
-static struct arena *workspace(struct vcl_task *task, enum objm_ws which)
-{
-    (void)which;
-    return task->ws;
-}
-
 const struct vcl_host task__client_host = {
     .http = get_http,
     .get = get_var,
@@ -543,5 +499,5 @@ const struct vcl_host task__client_host = {
     .digest = get_digest,
     .store = task__store,
     .store_property = task__store_property,
-    .workspace = workspace,
+    .workspace = task__workspace,
 };

@@ -47,11 +47,60 @@ bool task__number(struct vcl_task *task, uint64_t number, union objm_value *valu
     return true;
 }
 
+static const struct engine *engine_of(struct vcl_task *task)
+{
+    return task->host == &task__client_host ? req_of(task)->engine : fetch_of(task)->fetch->engine;
+}
+
+bool task__get(struct vcl_task *task, enum vcl_var var, union objm_value *value)
+{
+    switch (var) {
+    case VCL_VAR_NOW:
+        value->real = task->ctx.now;
+        return true;
+    case VCL_VAR_SERVER_HOSTNAME:
+        value->string = vcl_objm_str(str_of(engine_of(task)->hostname));
+        return true;
+    case VCL_VAR_SERVER_IDENTITY:
+        value->string = vcl_objm_str(str_of(engine_of(task)->conf.identity));
+        return true;
+    case VCL_VAR_BERESP_FILTERS:
+    case VCL_VAR_RESP_FILTERS:
+        value->string = OBJM_STR("");
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool task__rollback(struct vcl_task *task, struct http *to, const struct http *original)
+{
+    if (original == NULL) {
+        vcl_fail(task, STR("std.rollback(): nothing to go back to"));
+        return false;
+    }
+    enum rc rc = http_copy(to, original, HTTP_COPY_ALL);
+    CHECK(rc == RC_OK);
+    return true;
+}
+
+bool task__set_body(struct synth_text *synth, struct str text, bool is_more)
+{
+    if (!is_more) {
+        synth__clear(synth);
+    }
+    return synth__add(synth, text) == RC_OK;
+}
+
+struct arena *task__workspace(struct vcl_task *task, enum objm_ws which)
+{
+    (void)which;
+    return task->ws;
+}
+
 const struct objm_stevedore *task__store(struct vcl_task *task, const char *name)
 {
-    const struct engine *engine =
-        task->host == &task__client_host ? req_of(task)->engine : fetch_of(task)->fetch->engine;
-    for (const struct objm_stevedore *s = engine->vcl_stores; s->name != NULL; s++) {
+    for (const struct objm_stevedore *s = engine_of(task)->vcl_stores; s->name != NULL; s++) {
         if (strcmp(s->name, name) == 0) {
             return s;
         }
