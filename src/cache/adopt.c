@@ -33,15 +33,7 @@ void obj_restart(struct objcore *busy)
         stv_deleteobj(&busy->stv);
         busy->stevedore = NULL;
     }
-    for (size_t i = 0; i < OA__COUNT; i++) {
-        union {
-            const char *text;
-            void *owned; /* a copy that obj_set made */
-        } at = {.text = boc->attrs[i].ptr};
-        free(at.owned);
-        boc->attrs[i] = STR_NONE;
-    }
-    boc->attr_bytes = 0;
+    boc__drop_attrs(boc);
     boc->announced = 0;
     busy->flags = 0;
     atomic_store_explicit(&boc->written, 0, memory_order_release);

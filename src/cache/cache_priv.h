@@ -340,6 +340,8 @@ struct boc {
 struct objcore *boc__new_busy(struct objhead *head, struct replaced *take_replaced);
 void boc__ref(struct boc *boc);
 void boc__release(struct boc *boc);
+/* Of an object that has no place in a store yet, or never gets one. */
+void boc__drop_attrs(struct boc *boc);
 static inline enum boc_state boc__state(const struct boc *boc)
 {
     return (enum boc_state)atomic_load_explicit(&boc->state, memory_order_acquire);

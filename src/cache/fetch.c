@@ -49,6 +49,19 @@ void boc__ref(struct boc *boc)
     CHECK(before > 0);
 }
 
+void boc__drop_attrs(struct boc *boc)
+{
+    for (size_t i = 0; i < OA__COUNT; i++) {
+        union {
+            const char *text;
+            void *owned; /* a copy that obj_set made */
+        } at = {.text = boc->attrs[i].ptr};
+        free(at.owned);
+        boc->attrs[i] = STR_NONE;
+    }
+    boc->attr_bytes = 0;
+}
+
 void boc__release(struct boc *boc)
 {
     CHECK_OBJ(boc, BOC_MAGIC);
@@ -60,13 +73,7 @@ void boc__release(struct boc *boc)
     CHECK(boc->replaced.v == NULL);
     follow__free_groups(boc);
     relay__free(boc);
-    for (size_t i = 0; i < OA__COUNT; i++) {
-        union {
-            const char *text;
-            void *owned; /* a copy that obj_set made */
-        } at = {.text = boc->attrs[i].ptr};
-        free(at.owned);
-    }
+    boc__drop_attrs(boc);
     int err = pthread_mutex_destroy(&boc->lock);
     CHECK(err == 0);
     boc->magic = 0;
