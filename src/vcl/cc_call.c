@@ -48,6 +48,12 @@ static struct expr *argument(struct cc *cc, const struct objm_arg *arg)
     return arg->type == OBJM_ENUM ? choice(cc, arg) : vcl__expr(cc, (enum vcl_type)arg->type);
 }
 
+/* False: the list ends here, or is broken. */
+static bool comma(struct cc *cc)
+{
+    return cc->t->kind != ')' && vcl__skip(cc, ',');
+}
+
 static bool by_place(struct cc *cc, const struct objm_func *func, struct cc_call *call)
 {
     for (unsigned i = 0; i < func->arg_count; i++) {
@@ -61,11 +67,8 @@ static bool by_place(struct cc *cc, const struct objm_func *func, struct cc_call
                      arg->name == NULL ? "(unnamed argument)" : arg->name);
             return false;
         }
-        if (cc->t->kind == ')') {
-            return true;
-        }
-        if (!vcl__skip(cc, ',')) {
-            return false;
+        if (!comma(cc)) {
+            return cc->t->kind == ')';
         }
     }
     return true;
@@ -97,11 +100,8 @@ static bool by_name(struct cc *cc, const struct objm_func *func, struct cc_call 
         if (call->args[i] == NULL) {
             return false;
         }
-        if (cc->t->kind == ')') {
-            return true;
-        }
-        if (!vcl__skip(cc, ',')) {
-            return false;
+        if (!comma(cc)) {
+            return cc->t->kind == ')';
         }
     }
     return true;

@@ -21,12 +21,8 @@ void vcl__err(struct cc *cc, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *line = NULL;
-    int len = vasprintf(&line, fmt, ap);
+    vcl__addv(&cc->out, fmt, ap);
     va_end(ap);
-    CHECK(len >= 0);
-    vcl__add(&cc->out, (struct str){line, (size_t)len});
-    free(line);
     cc->failed = true;
 }
 

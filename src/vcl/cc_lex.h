@@ -8,6 +8,8 @@
 #ifndef VCL_CC_LEX_H
 #define VCL_CC_LEX_H
 
+#include <stdarg.h>
+
 #include "base/attr.h"
 #include "base/str.h"
 
@@ -33,6 +35,7 @@ struct cc_text {
     size_t cap;
 };
 void vcl__add(struct cc_text *text, struct str s);
+void vcl__addv(struct cc_text *text, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void vcl__addf(struct cc_text *text, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* ---- sources and tokens ---- */

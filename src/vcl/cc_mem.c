@@ -72,14 +72,19 @@ void vcl__add(struct cc_text *text, struct str s)
     text->ptr[text->len] = '\0';
 }
 
+void vcl__addv(struct cc_text *text, const char *fmt, va_list ap)
+{
+    char *line = NULL;
+    int len = vasprintf(&line, fmt, ap);
+    CHECK(len >= 0);
+    vcl__add(text, (struct str){line, (size_t)len});
+    free(line);
+}
+
 void vcl__addf(struct cc_text *text, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *line = NULL;
-    int len = vasprintf(&line, fmt, ap);
+    vcl__addv(text, fmt, ap);
     va_end(ap);
-    CHECK(len >= 0);
-    vcl__add(text, (struct str){line, (size_t)len});
-    free(line);
 }
