@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "base/sb.h"
 
 /* ---- the set ---- */
@@ -46,7 +47,7 @@ void backends_each(struct backends *backends, void (*fn)(struct backend *backend
                    void *arg)
 {
     CHECK_OBJ(backends, BACKENDS_MAGIC);
-    backend__lock(&backends->lock);
+    mutex_lock(&backends->lock);
     for (struct list *at = backends->all.next; at != &backends->all; at = at->next) {
         struct backend *b = CONTAINER_OF(at, struct backend, link);
         if (ref_unless_gone(b)) {
@@ -54,13 +55,13 @@ void backends_each(struct backends *backends, void (*fn)(struct backend *backend
             backend_release(&b);
         }
     }
-    backend__unlock(&backends->lock);
+    mutex_unlock(&backends->lock);
 }
 
 void backends_loop_stop(struct backends *backends, struct loop *loop)
 {
     CHECK_OBJ(backends, BACKENDS_MAGIC);
-    backend__lock(&backends->lock);
+    mutex_lock(&backends->lock);
     for (struct list *at = backends->all.next; at != &backends->all; at = at->next) {
         struct backend *b = CONTAINER_OF(at, struct backend, link);
         if (b->probe != NULL) {
@@ -70,7 +71,7 @@ void backends_loop_stop(struct backends *backends, struct loop *loop)
     for (struct list *at = backends->conns.next; at != &backends->conns; at = at->next) {
         conns__drop(CONTAINER_OF(at, struct conns, link));
     }
-    backend__unlock(&backends->lock);
+    mutex_unlock(&backends->lock);
 }
 
 /* ---- the end ---- */
@@ -106,10 +107,10 @@ static void destroy_offloaded(void *arg)
     struct backend *b = arg;
     CHECK_OBJ(b, BACKEND_MAGIC);
     struct backends *set = b->set;
-    backend__lock(&set->lock);
+    mutex_lock(&set->lock);
     list_remove(&b->link);
     close_counters(b);
-    backend__unlock(&set->lock);
+    mutex_unlock(&set->lock);
     queue__end(&b->queue);
     conns__release(&b->conns);
     destroy(b);
@@ -201,10 +202,10 @@ static void clear_name(struct backends *set, const char *cli_name)
 static enum rc open_counters(struct backend *b)
 {
     char *ident = xasprintf("VBE.%s", b->cli_name);
-    backend__lock(&b->set->lock);
+    mutex_lock(&b->set->lock);
     clear_name(b->set, b->cli_name);
     enum rc rc = vsc_new(b->set->conf.shm, &vsc_class_vbe, ident, &b->seg);
-    backend__unlock(&b->set->lock);
+    mutex_unlock(&b->set->lock);
     XFREE(ident);
     if (rc == RC_OK) {
         vsc_show(b->seg, false);
@@ -268,9 +269,9 @@ enum rc backend_new(struct backends *set, const struct backend_spec *spec, struc
         return rc;
     }
     b->conns = conns__of(set, &b->ends);
-    backend__lock(&set->lock);
+    mutex_lock(&set->lock);
     list_push_back(&set->all, &b->link);
-    backend__unlock(&set->lock);
+    mutex_unlock(&set->lock);
     *out = b;
     return RC_OK;
 }

@@ -146,16 +146,4 @@ static inline uint64_t backend__connect_timeout_ns(const struct backend *b)
 /* Counts why a connection did not come about. */
 void backend__count_failure(struct backend *b, enum rc rc);
 
-static inline void backend__lock(pthread_mutex_t *lock)
-{
-    int err = pthread_mutex_lock(lock);
-    CHECK(err == 0);
-}
-
-static inline void backend__unlock(pthread_mutex_t *lock)
-{
-    int err = pthread_mutex_unlock(lock);
-    CHECK(err == 0);
-}
-
 #endif

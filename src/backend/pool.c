@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "base/sb.h"
 
 #define BCONN_MAGIC 0x0ee7c1d3u
@@ -122,13 +123,13 @@ static struct conns *make_conns(struct backends *set, const struct endpoints *en
 
 struct conns *conns__of(struct backends *set, const struct endpoints *ends)
 {
-    backend__lock(&set->lock);
+    mutex_lock(&set->lock);
     struct conns *conns = find(set, ends);
     if (conns == NULL) {
         conns = make_conns(set, ends);
     }
     conns->refs++;
-    backend__unlock(&set->lock);
+    mutex_unlock(&set->lock);
     return conns;
 }
 
@@ -144,9 +145,9 @@ static void free_offloaded(void *arg)
 {
     struct conns *conns = arg;
     struct backends *set = conns->set;
-    backend__lock(&set->lock);
+    mutex_lock(&set->lock);
     list_remove(&conns->link);
-    backend__unlock(&set->lock);
+    mutex_unlock(&set->lock);
     conns__free(&conns);
 }
 
@@ -169,10 +170,10 @@ void conns__release(struct conns **conns)
     struct conns *c = *conns;
     *conns = NULL;
     struct backends *set = c->set;
-    backend__lock(&set->lock);
+    mutex_lock(&set->lock);
     c->refs--;
     bool is_last = c->refs == 0;
-    backend__unlock(&set->lock);
+    mutex_unlock(&set->lock);
     if (is_last) {
         c->reaper.fn = reap;
         loop_post(run_loop(set->conf.run, 0), &c->reaper);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "base/sb.h"
 
 #define PROBE_MAGIC 0x6f0c81ebu
@@ -300,7 +301,7 @@ static YIELDS void poke_fiber(void *arg)
     struct poke poke = {.connect_rc = RC_OK};
     poke_once(p, &poke);
     p->is_poking = false;
-    backend__lock(&p->lock);
+    mutex_lock(&p->lock);
     bool goes_on = p->wants && p->backend != NULL;
     if (goes_on && poke.connect_rc != RC_CANCELLED) {
         if (poke.connect_rc != RC_OK) {
@@ -309,7 +310,7 @@ static YIELDS void poke_fiber(void *arg)
         remember(p, &poke);
         tell_backend(p);
     }
-    backend__unlock(&p->lock);
+    mutex_unlock(&p->lock);
     if (goes_on) {
         arm(p, p->spec.interval_ns);
     }
@@ -335,10 +336,10 @@ static void ordered(struct post *post, struct loop *loop)
 {
     struct probe *p = CONTAINER_OF(post, struct probe, order);
     CHECK_OBJ(p, PROBE_MAGIC);
-    backend__lock(&p->lock);
+    mutex_lock(&p->lock);
     p->is_ordered = false;
     bool runs = p->wants && p->backend != NULL;
-    backend__unlock(&p->lock);
+    mutex_unlock(&p->lock);
     if (!runs) {
         timer_disarm(loop, &p->timer);
     } else if (!p->is_poking && !timer_is_armed(&p->timer)) {
@@ -350,13 +351,13 @@ static void ordered(struct post *post, struct loop *loop)
 void probe__want(struct probe *p, bool runs)
 {
     CHECK_OBJ(p, PROBE_MAGIC);
-    backend__lock(&p->lock);
+    mutex_lock(&p->lock);
     p->wants = runs;
     forget_all(p);
     tell_backend(p);
     bool posts = !p->is_ordered;
     p->is_ordered = true;
-    backend__unlock(&p->lock);
+    mutex_unlock(&p->lock);
     if (posts) {
         atomic_fetch_add(&p->refs, 1);
         loop_post(p->home, &p->order);
@@ -366,9 +367,9 @@ void probe__want(struct probe *p, bool runs)
 void probe__detach(struct probe *p)
 {
     CHECK_OBJ(p, PROBE_MAGIC);
-    backend__lock(&p->lock);
+    mutex_lock(&p->lock);
     p->backend = NULL;
-    backend__unlock(&p->lock);
+    mutex_unlock(&p->lock);
 }
 
 void probe__loop_stop(struct probe *p, struct loop *loop)
@@ -386,11 +387,11 @@ void probe__release(struct probe **probe)
     struct probe *p = *probe;
     *probe = NULL;
     CHECK_OBJ(p, PROBE_MAGIC);
-    backend__lock(&p->lock);
+    mutex_lock(&p->lock);
     p->backend = NULL;
     /* After run_stop an order that was not carried out keeps no reference any more. */
     bool is_ordered = p->is_ordered;
-    backend__unlock(&p->lock);
+    mutex_unlock(&p->lock);
     if (is_ordered) {
         drop(p);
     }
@@ -460,11 +461,11 @@ enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct prob
 void probe__status(struct probe *p, struct backend_status *out)
 {
     CHECK_OBJ(p, PROBE_MAGIC);
-    backend__lock(&p->lock);
+    mutex_lock(&p->lock);
     out->good = p->good;
     out->threshold = p->spec.threshold;
     out->window = p->spec.window;
     out->average_s = p->average_s;
     out->maps = p->maps;
-    backend__unlock(&p->lock);
+    mutex_unlock(&p->lock);
 }

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 struct waiter {
     struct post post;
@@ -75,22 +76,22 @@ static void granted(struct post *post, struct loop *loop)
 /* Under the lock. */
 static bool is_granted(struct queue *q, const struct waiter *w)
 {
-    backend__lock(&q->lock);
+    mutex_lock(&q->lock);
     bool yes = w->is_granted;
-    backend__unlock(&q->lock);
+    mutex_unlock(&q->lock);
     return yes;
 }
 
 /* Whether it has a place after all. */
 static bool leave_list(struct queue *q, struct waiter *w)
 {
-    backend__lock(&q->lock);
+    mutex_lock(&q->lock);
     bool has_place = w->is_granted;
     if (!has_place) {
         list_remove(&w->link);
         atomic_fetch_sub(&q->waiting, 1);
     }
-    backend__unlock(&q->lock);
+    mutex_unlock(&q->lock);
     return has_place;
 }
 
@@ -120,14 +121,14 @@ static struct waiter *lie_down(struct queue *q)
     w->fiber = fiber_self();
     atomic_init(&w->refs, 2);
     list_init(&w->link);
-    backend__lock(&q->lock);
+    mutex_lock(&q->lock);
     bool has_place = list_is_empty(&q->waiters) && take_place(q);
     if (has_place) {
         atomic_fetch_sub(&q->waiting, 1);
     } else {
         list_push_back(&q->waiters, &w->link);
     }
-    backend__unlock(&q->lock);
+    mutex_unlock(&q->lock);
     if (has_place) {
         XFREE(w);
     }
@@ -160,13 +161,13 @@ enum rc queue__enter(struct queue *q, uint64_t wait_limit, uint64_t wait_ns, boo
 static struct waiter *grant(struct queue *q)
 {
     struct waiter *w = NULL;
-    backend__lock(&q->lock);
+    mutex_lock(&q->lock);
     if (!list_is_empty(&q->waiters) && take_place(q)) {
         w = CONTAINER_OF(list_pop_front(&q->waiters), struct waiter, link);
         w->is_granted = true;
         atomic_fetch_sub(&q->waiting, 1);
     }
-    backend__unlock(&q->lock);
+    mutex_unlock(&q->lock);
     return w;
 }
 

@@ -28,22 +28,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "cache/cache_priv.h"
 #include "store/ban_log.h"
 
 enum { WORDS_MAX = 63 };
-
-static void lock(struct bans *bans)
-{
-    int err = pthread_mutex_lock(&bans->lock);
-    CHECK(err == 0);
-}
-
-static void unlock(struct bans *bans)
-{
-    int err = pthread_mutex_unlock(&bans->lock);
-    CHECK(err == 0);
-}
 
 static struct ban *older_than(const struct ban *ban)
 {
@@ -124,7 +113,7 @@ static void ban_free(struct rcu_head *rcu)
 
 void bans__drop_tail(struct bans *bans)
 {
-    lock(bans);
+    mutex_lock(&bans->lock);
     for (struct ban *ban = bans->oldest; ban->newer != NULL && ban->refs == 0; ban = bans->oldest) {
         bans->oldest = ban->newer;
         atomic_store_explicit(&bans->oldest->older, NULL, memory_order_release);
@@ -143,7 +132,7 @@ void bans__drop_tail(struct bans *bans)
         cache__defer(&ban->rcu, ban_free);
     }
     uint64_t first = bans->oldest->seq;
-    unlock(bans);
+    mutex_unlock(&bans->lock);
     if (bans->log != NULL) {
         ban_log_forget(bans->log, first);
     }
@@ -212,14 +201,14 @@ static void leave(struct bans *bans, struct ban *ban)
 
 void bans__attach(struct bans *bans, struct objcore *oc)
 {
-    lock(bans);
+    mutex_lock(&bans->lock);
     stand(oc, bans__newest(bans));
-    unlock(bans);
+    mutex_unlock(&bans->lock);
 }
 
 void bans__attach_at(struct bans *bans, struct objcore *oc, uint64_t seq)
 {
-    lock(bans);
+    mutex_lock(&bans->lock);
     struct ban *ban = bans__newest(bans);
     if (seq > ban->seq) {
         ban = bans->oldest; /* a number that this list never gave: it tells nothing */
@@ -228,30 +217,30 @@ void bans__attach_at(struct bans *bans, struct objcore *oc, uint64_t seq)
         ban = older_than(ban);
     }
     stand(oc, ban);
-    unlock(bans);
+    mutex_unlock(&bans->lock);
 }
 
 void bans__detach(struct bans *bans, struct objcore *oc)
 {
-    lock(bans);
+    mutex_lock(&bans->lock);
     struct ban *ban = core__ban(oc);
     if (ban != NULL) {
         leave(bans, ban);
         atomic_store_explicit(&oc->ban, NULL, memory_order_relaxed);
     }
-    unlock(bans);
+    mutex_unlock(&bans->lock);
 }
 
 void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
 {
     CHECK(to != NULL);
-    lock(bans);
+    mutex_lock(&bans->lock);
     struct ban *from = core__ban(oc);
     if (from != NULL && from->seq < to->seq) {
         leave(bans, from);
         stand(oc, to);
     }
-    unlock(bans);
+    mutex_unlock(&bans->lock);
 }
 
 /* ---- testing ---- */
@@ -314,7 +303,7 @@ bool bans__has_missed(struct bans *bans, struct objcore *oc)
 
 static enum rc add(struct bans *bans, struct ban_expr *take_expr, struct sb *why)
 {
-    lock(bans);
+    mutex_lock(&bans->lock);
     uint64_t seq = bans__newest(bans)->seq + 1;
     uint64_t time_ns = cache__real_now();
     enum rc rc = bans->log == NULL
@@ -328,7 +317,7 @@ static enum rc add(struct bans *bans, struct ban_expr *take_expr, struct sb *why
         }
         count(&bans->lurker.generation, 1);
     }
-    unlock(bans);
+    mutex_unlock(&bans->lock);
     if (rc != RC_OK) {
         sb_printf(why, "No room for another ban: %s", rc_text(rc));
         ban_expr_free(&take_expr);
@@ -396,7 +385,7 @@ void cache_ban_list(struct cache *cache, cache_ban_fn *fn, void *arg)
 {
     CHECK_OBJ(cache, CACHE_MAGIC);
     struct bans *bans = &cache->bans;
-    lock(bans);
+    mutex_lock(&bans->lock);
     for (const struct ban *ban = bans__newest(bans); ban != NULL; ban = older_than(ban)) {
         unsigned flags = flags_of(ban);
         const struct ban_info info = {
@@ -410,7 +399,7 @@ void cache_ban_list(struct cache *cache, cache_ban_fn *fn, void *arg)
         };
         fn(arg, &info);
     }
-    unlock(bans);
+    mutex_unlock(&bans->lock);
 }
 
 void cache_ban_stat(const struct cache *cache, struct cache_ban_stats *out)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 /* How many cache_expire kills before it lets its thread do other things. */
 enum { EXPIRE_AT_ONCE = 512 };
@@ -26,18 +27,6 @@ void expiry__fini(struct expiry *expiry)
     CHECK(expiry->count == 0);
     XFREE(expiry->items);
     int err = pthread_mutex_destroy(&expiry->lock);
-    CHECK(err == 0);
-}
-
-static void lock(struct expiry *expiry)
-{
-    int err = pthread_mutex_lock(&expiry->lock);
-    CHECK(err == 0);
-}
-
-static void unlock(struct expiry *expiry)
-{
-    int err = pthread_mutex_unlock(&expiry->lock);
     CHECK(err == 0);
 }
 
@@ -86,7 +75,7 @@ void expiry__insert(struct cache *cache, struct objcore *oc)
     struct expiry *expiry = &cache->expiry;
     struct expiry_item item = {.when_ns = times__kept_until(&oc->times), .oc = oc};
     CHECK(oc->place == CORE_INSIDE);
-    lock(expiry);
+    mutex_lock(&expiry->lock);
     CHECK(oc->heap_place == 0);
     if (expiry->count == expiry->cap) {
         expiry->cap = expiry->cap == 0 ? 1024 : 2 * expiry->cap;
@@ -94,13 +83,13 @@ void expiry__insert(struct cache *cache, struct objcore *oc)
         expiry->items = xrealloc(expiry->items, expiry->cap * sizeof *expiry->items);
     }
     sift_up(expiry, expiry->count++, item);
-    unlock(expiry);
+    mutex_unlock(&expiry->lock);
 }
 
 void expiry__remove(struct cache *cache, struct objcore *oc)
 {
     struct expiry *expiry = &cache->expiry;
-    lock(expiry);
+    mutex_lock(&expiry->lock);
     if (oc->heap_place != 0) {
         size_t at = oc->heap_place - 1;
         CHECK(at < expiry->count);
@@ -115,7 +104,7 @@ void expiry__remove(struct cache *cache, struct objcore *oc)
             }
         }
     }
-    unlock(expiry);
+    mutex_unlock(&expiry->lock);
 }
 
 /* The next one that is due, referenced; else NULL and when to come again. */
@@ -123,7 +112,7 @@ static struct objcore *next_due(struct expiry *expiry, uint64_t now_ns, uint64_t
 {
     struct objcore *oc = NULL;
     *next_ns = NEVER;
-    lock(expiry);
+    mutex_lock(&expiry->lock);
     if (expiry->count > 0) {
         *next_ns = expiry->items[0].when_ns;
         if (*next_ns <= now_ns) {
@@ -131,7 +120,7 @@ static struct objcore *next_due(struct expiry *expiry, uint64_t now_ns, uint64_t
             core__ref(oc);
         }
     }
-    unlock(expiry);
+    mutex_unlock(&expiry->lock);
     return oc;
 }
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 struct follow_group {
     struct post post;
@@ -35,18 +36,6 @@ struct follower {
     struct fiber *fiber;
 };
 
-static void lock(struct boc *boc)
-{
-    int err = pthread_mutex_lock(&boc->lock);
-    CHECK(err == 0);
-}
-
-static void unlock(struct boc *boc)
-{
-    int err = pthread_mutex_unlock(&boc->lock);
-    CHECK(err == 0);
-}
-
 /* ---- progress ---- */
 
 static void wake_group(struct post *post, struct loop *loop)
@@ -54,9 +43,9 @@ static void wake_group(struct post *post, struct loop *loop)
     struct follow_group *group = CONTAINER_OF(post, struct follow_group, post);
     struct boc *boc = group->boc;
     CHECK(group->loop == loop);
-    lock(boc);
+    mutex_lock(&boc->lock);
     group->is_told = false;
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     LIST_FOREACH (node, &group->followers) {
         fiber_wake(CONTAINER_OF(node, struct follower, link)->fiber);
     }
@@ -67,7 +56,7 @@ void follow__progress(struct boc *boc)
 {
     const struct loop *here = loop_self();
     struct follow_group *told = NULL;
-    lock(boc);
+    mutex_lock(&boc->lock);
     for (struct follow_group *group = boc->groups; group != NULL; group = group->next) {
         if (group->is_waiting && !group->is_told) {
             group->is_waiting = false;
@@ -77,7 +66,7 @@ void follow__progress(struct boc *boc)
             boc__ref(boc);
         }
     }
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     while (told != NULL) {
         struct follow_group *group = told;
         told = group->next_told;
@@ -147,15 +136,15 @@ YIELDS static enum rc follow(struct boc *boc, uint64_t off, uint64_t deadline_ns
     struct follower me = {.fiber = fiber_self()};
     CHECK(me.fiber != NULL);
     for (;;) {
-        lock(boc);
+        mutex_lock(&boc->lock);
         enum rc rc = look(boc, off, end);
         if (rc != RC_AGAIN) {
-            unlock(boc);
+            mutex_unlock(&boc->lock);
             return rc;
         }
         struct follow_group *group = my_group(boc);
         group->is_waiting = true;
-        unlock(boc);
+        mutex_unlock(&boc->lock);
         list_push_back(&group->followers, &me.link);
         rc = fiber_wait(deadline_ns);
         list_remove(&me.link);

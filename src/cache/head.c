@@ -22,17 +22,16 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 void stripe__lock(struct stripe *stripe)
 {
-    int err = pthread_mutex_lock(&stripe->lock);
-    CHECK(err == 0);
+    mutex_lock(&stripe->lock);
 }
 
 void stripe__unlock(struct stripe *stripe)
 {
-    int err = pthread_mutex_unlock(&stripe->lock);
-    CHECK(err == 0);
+    mutex_unlock(&stripe->lock);
 }
 
 struct stripe *cache__stripe(struct cache *cache, const struct digest *digest)

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 #define READERS_FIRST 16u
 /* Somebody holds the object and has not begun to read: looked at again after this. */
@@ -45,18 +46,6 @@ struct relay {
     bool is_told; /* the message is under way, and holds the boc */
 };
 
-static void lock(struct boc *boc)
-{
-    int err = pthread_mutex_lock(&boc->lock);
-    CHECK(err == 0);
-}
-
-static void unlock(struct boc *boc)
-{
-    int err = pthread_mutex_unlock(&boc->lock);
-    CHECK(err == 0);
-}
-
 /* ---- the writer is told ---- */
 
 static void wake_writer(struct post *post, struct loop *loop)
@@ -64,10 +53,10 @@ static void wake_writer(struct post *post, struct loop *loop)
     struct relay *relay = CONTAINER_OF(post, struct relay, post);
     struct boc *boc = relay->boc;
     CHECK(relay->loop == loop);
-    lock(boc);
+    mutex_lock(&boc->lock);
     relay->is_told = false;
     struct fiber *writer = relay->writer;
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     if (writer != NULL) {
         fiber_wake(writer);
     }
@@ -126,7 +115,7 @@ void relay__enter(struct boc *boc, uint64_t off)
     if (fiber == NULL) {
         return;
     }
-    lock(boc);
+    mutex_lock(&boc->lock);
     if (boc->readers.count >= boc->readers.buckets) {
         grow(&boc->readers);
     }
@@ -138,7 +127,7 @@ void relay__enter(struct boc *boc, uint64_t off)
     }
     (*place)->at = off;
     bool tells = must_tell(boc);
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     if (tells) {
         tell_writer(boc);
     }
@@ -146,7 +135,7 @@ void relay__enter(struct boc *boc, uint64_t off)
 
 void relay__leave(struct boc *boc)
 {
-    lock(boc);
+    mutex_lock(&boc->lock);
     struct reader **place = boc->readers.count == 0 ? NULL : place_of(&boc->readers, fiber_self());
     struct reader *reader = place == NULL ? NULL : *place;
     if (reader != NULL) {
@@ -154,7 +143,7 @@ void relay__leave(struct boc *boc)
         boc->readers.count--;
     }
     bool tells = must_tell(boc);
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     free(reader);
     if (tells) {
         tell_writer(boc);
@@ -204,10 +193,10 @@ void relay__begin(struct boc *boc, size_t bytes)
     relay->bytes = bytes;
     relay->from = atomic_load_explicit(&boc->written, memory_order_relaxed);
     CHECK(relay->writer != NULL);
-    lock(boc);
+    mutex_lock(&boc->lock);
     CHECK(boc->relay == NULL);
     boc->relay = relay;
-    unlock(boc);
+    mutex_unlock(&boc->lock);
 }
 
 /* Under the lock: room for the next bytes, or *len is 0. */
@@ -235,14 +224,14 @@ enum rc relay__space(struct objcore *busy, struct boc *boc, char **ptr, size_t *
     CHECK(relay->writer == fiber_self());
     for (;;) {
         struct stv_obj *passed = NULL;
-        lock(boc);
+        mutex_lock(&boc->lock);
         bool is_read = boc->readers.count > 0;
         *len = 0;
         if (is_read) {
             look_for_room(busy, boc, ptr, len, &passed);
         }
         relay->is_waiting = *len == 0;
-        unlock(boc);
+        mutex_unlock(&boc->lock);
         if (passed != NULL) {
             stv_deleteobj(&passed);
         }
@@ -264,10 +253,10 @@ enum rc relay__space(struct objcore *busy, struct boc *boc, char **ptr, size_t *
 void relay__end(struct boc *boc)
 {
     if (boc->relay != NULL) {
-        lock(boc);
+        mutex_lock(&boc->lock);
         boc->relay->is_waiting = false;
         boc->relay->writer = NULL;
-        unlock(boc);
+        mutex_unlock(&boc->lock);
     }
 }
 
@@ -299,21 +288,21 @@ static enum rc lease_of(const struct objcore *oc, const struct relay *relay, uin
 bool relay__next(const struct objcore *oc, struct boc *boc, uint64_t off, uint64_t end, bool map,
                  struct stv_lease *lease, enum rc *rc)
 {
-    lock(boc);
+    mutex_lock(&boc->lock);
     const struct relay *relay = boc->relay;
     if (relay != NULL) {
         *rc = lease_of(oc, relay, off, end, map, lease);
     }
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     return relay != NULL;
 }
 
 uint64_t relay__stored(const struct objcore *oc, struct boc *boc, uint64_t end)
 {
-    lock(boc);
+    mutex_lock(&boc->lock);
     if (boc->relay != NULL) {
         end = oc->stv == NULL ? 0 : boc->relay->from;
     }
-    unlock(boc);
+    mutex_unlock(&boc->lock);
     return end;
 }

@@ -12,24 +12,13 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "run/rcu.h"
-
-static void lock(pthread_mutex_t *mutex)
-{
-    int err = pthread_mutex_lock(mutex);
-    CHECK(err == 0);
-}
-
-static void unlock(pthread_mutex_t *mutex)
-{
-    int err = pthread_mutex_unlock(mutex);
-    CHECK(err == 0);
-}
 
 static void enqueue(struct run *run, struct offload_job *job)
 {
     struct offload_queue *queue = &run->offload;
-    lock(&queue->lock);
+    mutex_lock(&queue->lock);
     if (queue->first == NULL) {
         queue->first = job;
     } else {
@@ -37,13 +26,13 @@ static void enqueue(struct run *run, struct offload_job *job)
     }
     queue->last = job;
     (void)pthread_cond_signal(&queue->wake);
-    unlock(&queue->lock);
+    mutex_unlock(&queue->lock);
 }
 
 /* NULL when the threads shall end; what was queued before that is done first. */
 static struct offload_job *dequeue(struct offload_queue *queue)
 {
-    lock(&queue->lock);
+    mutex_lock(&queue->lock);
     while (queue->first == NULL && !queue->is_stopping) {
         (void)pthread_cond_wait(&queue->wake, &queue->lock);
     }
@@ -51,7 +40,7 @@ static struct offload_job *dequeue(struct offload_queue *queue)
     if (job != NULL) {
         queue->first = job->next;
     }
-    unlock(&queue->lock);
+    mutex_unlock(&queue->lock);
     return job;
 }
 
@@ -126,10 +115,10 @@ enum rc offload__start(struct run *run)
 void offload__stop(struct run *run)
 {
     struct offload_queue *queue = &run->offload;
-    lock(&queue->lock);
+    mutex_lock(&queue->lock);
     queue->is_stopping = true;
     (void)pthread_cond_broadcast(&queue->wake);
-    unlock(&queue->lock);
+    mutex_unlock(&queue->lock);
     for (unsigned i = 0; i < queue->thread_count; i++) {
         int err = pthread_join(queue->threads[i], NULL);
         CHECK(err == 0);

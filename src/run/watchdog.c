@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 enum { SAMPLES = 8 };
 
@@ -42,13 +43,13 @@ static bool nap(struct watchdog *dog, uint64_t until_ns)
         .tv_sec = (time_t)(until_ns / NS_PER_S),
         .tv_nsec = (long)(until_ns % NS_PER_S),
     };
-    (void)pthread_mutex_lock(&dog->lock);
+    mutex_lock(&dog->lock);
     int err = 0;
     while (!dog->is_stopping && err == 0) {
         err = pthread_cond_clockwait(&dog->wake, &dog->lock, CLOCK_MONOTONIC, &until);
     }
     bool goes_on = !dog->is_stopping;
-    (void)pthread_mutex_unlock(&dog->lock);
+    mutex_unlock(&dog->lock);
     return goes_on;
 }
 
@@ -87,10 +88,10 @@ void watchdog__stop(struct run *run)
     if (!dog->is_running) {
         return;
     }
-    (void)pthread_mutex_lock(&dog->lock);
+    mutex_lock(&dog->lock);
     dog->is_stopping = true;
     (void)pthread_cond_signal(&dog->wake);
-    (void)pthread_mutex_unlock(&dog->lock);
+    mutex_unlock(&dog->lock);
     int err = pthread_join(dog->thread, NULL);
     CHECK(err == 0);
     dog->is_running = false;

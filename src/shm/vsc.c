@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "base/sb.h"
 #include "shm/vsm_priv.h"
 
@@ -134,10 +135,10 @@ static enum rc publish_document(struct vsm_set *set, const struct vsc_class *cla
     char ident[24];
     int n = snprintf(ident, sizeof ident, "%" PRIx32, class->doc_id);
     CHECK(n > 0);
-    pthread_mutex_lock(&set->doc_lock);
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->doc_lock);
+    mutex_lock(&set->lock);
     bool is_there = vsm__seg_find(set, "StatDoc", ident) != NULL;
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     enum rc rc = RC_OK;
     if (!is_there) {
         size_t room = json_room(class);
@@ -148,7 +149,7 @@ static enum rc publish_document(struct vsm_set *set, const struct vsc_class *cla
         rc = publish(set, class, "StatDoc", ident, sb_str(&sb), &doc);
         XFREE(text);
     }
-    pthread_mutex_unlock(&set->doc_lock);
+    mutex_unlock(&set->doc_lock);
     return rc;
 }
 

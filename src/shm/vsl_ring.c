@@ -31,6 +31,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 struct ring_head {
     char marker[8];
@@ -134,7 +135,7 @@ static void put_word(uint32_t *at, uint32_t word)
 static void lock_ring(struct vsl *r)
 {
     if (pthread_mutex_trylock(&r->lock) != 0) {
-        pthread_mutex_lock(&r->lock);
+        mutex_lock(&r->lock);
         vsc_add(&r->main->shm_cont, 1);
     }
 }
@@ -185,7 +186,7 @@ void vsl__write(struct vsl *ring, const uint32_t *units, size_t words,
     memcpy(to + 1, units + 1, (words - 1) * sizeof *to);
     atomic_thread_fence(memory_order_release);
     put_word(to, units[0]);
-    pthread_mutex_unlock(&ring->lock);
+    mutex_unlock(&ring->lock);
     vsc_add(&ring->main->shm_writes, 1);
     vsc_add(&ring->main->shm_records, tally->records);
     vsc_add(&ring->main->shm_flushes, tally->is_early ? 1 : 0);
@@ -209,7 +210,7 @@ void vsl_now(struct vsl *ring, enum VSL_tag_e tag, uint32_t id, struct str text)
     }
     atomic_thread_fence(memory_order_release);
     put_word(rec, (uint32_t)tag << 24 | (uint32_t)(len + 1));
-    pthread_mutex_unlock(&ring->lock);
+    mutex_unlock(&ring->lock);
     vsc_add(&ring->main->shm_writes, 1);
     vsc_add(&ring->main->shm_records, 1);
 }

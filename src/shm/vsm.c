@@ -24,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 
 static enum rc rc_of_errno(void)
 {
@@ -289,19 +290,19 @@ enum rc vsm_seg_new(struct vsm_set *set, const char *class, const char *ident, s
     CHECK((size_t)n < sizeof s->file);
     list_init(&s->node);
 
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     enum rc rc = vsm__seg_find(set, class, ident) == NULL ? RC_OK : RC_EXISTS;
     if (rc == RC_OK) {
         list_push_back(&set->segs, &s->node);
     }
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     if (rc == RC_OK) {
         rc = seg_map(s);
     }
     if (rc != RC_OK) {
-        pthread_mutex_lock(&set->lock);
+        mutex_lock(&set->lock);
         seg_release(s);
-        pthread_mutex_unlock(&set->lock);
+        mutex_unlock(&set->lock);
         return rc;
     }
     *seg = s;
@@ -323,13 +324,13 @@ size_t vsm_seg_len(const struct vsm_seg *seg)
 enum rc vsm_seg_publish(struct vsm_seg *seg)
 {
     CHECK_OBJ(seg, VSM__SEG_MAGIC);
-    pthread_mutex_lock(&seg->set->lock);
+    mutex_lock(&seg->set->lock);
     /* Published order is what readers rely on (a document before its counters), so the list, from
      * which the index may be written anew, follows it too. */
     list_remove(&seg->node);
     list_push_back(&seg->set->segs, &seg->node);
     enum rc rc = vsm__index_add(seg->set, seg);
-    pthread_mutex_unlock(&seg->set->lock);
+    mutex_unlock(&seg->set->lock);
     return rc;
 }
 
@@ -342,22 +343,22 @@ void vsm_seg_free(struct vsm_seg **seg)
     CHECK_OBJ(s, VSM__SEG_MAGIC);
     *seg = NULL;
     struct vsm_set *set = s->set;
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     if (s->is_published) {
         vsm__index_remove(set, s);
     }
     (void)unlinkat(set->dir_fd, s->file, 0);
     seg_release(s);
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
 }
 
 enum rc vsm_text(struct vsm_set *set, const char *class, const char *ident, struct str text)
 {
     CHECK_OBJ(set, VSM__SET_MAGIC);
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     struct vsm_seg *old = vsm__seg_find(set, class, ident);
     CHECK(old == NULL || old->is_text);
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     vsm_seg_free(&old);
     struct vsm_seg *seg;
     enum rc rc = vsm_seg_new(set, class, ident, text.len + 1, &seg);

@@ -29,6 +29,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "store/vault_priv.h"
 
 #define LOG_MAGIC UINT64_C(0x31676f6c6e61626f)
@@ -209,12 +210,12 @@ static bool file_adopt(struct log_file *f, int fd)
 
 static void lock(struct ban_log *log)
 {
-    CHECK(pthread_mutex_lock(&log->lock) == 0);
+    mutex_lock(&log->lock);
 }
 
 static void unlock(struct ban_log *log)
 {
-    CHECK(pthread_mutex_unlock(&log->lock) == 0);
+    mutex_unlock(&log->lock);
 }
 
 static void find_numbers(struct ban_log *log)

@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/list.h"
+#include "base/mutex.h"
 #include "store/catalog.h"
 #include "store/slab.h"
 #include "store/store_priv.h"
@@ -144,12 +145,12 @@ static inline bool mem_has_catalog(const struct mem *m)
 
 static inline void mem_lock(struct mem *m)
 {
-    CHECK(pthread_mutex_lock(&m->lock) == 0);
+    mutex_lock(&m->lock);
 }
 
 static inline void mem_unlock(struct mem *m)
 {
-    CHECK(pthread_mutex_unlock(&m->lock) == 0);
+    mutex_unlock(&m->lock);
 }
 
 /* Under the lock: what our files hold now. */

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "store/vault_priv.h"
 
 #define LINK_MAGIC 0x77e0c1a5u
@@ -145,9 +146,9 @@ enum rc vault_link__try_put(struct vault_link *link, const char *store, enum vau
     CHECK(fd >= 0);
     struct vault_msg msg = {.magic = VAULT_MSG_MAGIC, .op = VAULT_PUT};
     vault_key_make(&msg.key, store, role, id);
-    CHECK(pthread_mutex_lock(&link->lock) == 0);
+    mutex_lock(&link->lock);
     enum rc rc = flush_then_send(link, &msg, fd);
-    CHECK(pthread_mutex_unlock(&link->lock) == 0);
+    mutex_unlock(&link->lock);
     return rc;
 }
 
@@ -171,7 +172,7 @@ enum rc vault_link__put(struct vault_link *link, const char *store, enum vault_r
 
 static void send_or_keep(struct vault_link *l, const struct vault_msg *msg)
 {
-    CHECK(pthread_mutex_lock(&l->lock) == 0);
+    mutex_lock(&l->lock);
     if (flush_then_send(l, msg, -1) != RC_OK) {
         if (l->pending_count == l->pending_cap) {
             l->pending_cap = l->pending_cap == 0 ? 64 : 2 * l->pending_cap;
@@ -179,7 +180,7 @@ static void send_or_keep(struct vault_link *l, const struct vault_msg *msg)
         }
         l->pending[l->pending_count++] = *msg;
     }
-    CHECK(pthread_mutex_unlock(&l->lock) == 0);
+    mutex_unlock(&l->lock);
 }
 
 void vault_link__drop(struct vault_link *link, const char *store, enum vault_role role, uint64_t id)

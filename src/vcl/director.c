@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 
 enum { BACKEND_MAGIC = 0x2b8e41d7, DEPTH_MAX = 16 };
 
@@ -84,10 +85,10 @@ static struct objm_backend *add(struct vcl_backends *set, const char *name)
 
 static struct objm_backend *link_in(struct objm_backend *b)
 {
-    pthread_mutex_lock(&b->set->lock);
+    mutex_lock(&b->set->lock);
     *b->set->end = b;
     b->set->end = &b->next;
-    pthread_mutex_unlock(&b->set->lock);
+    mutex_unlock(&b->set->lock);
     return b;
 }
 
@@ -115,7 +116,7 @@ void vcl_director_remove(struct objm_backend *director)
     CHECK_OBJ(director, BACKEND_MAGIC);
     CHECK(director->director != NULL);
     struct vcl_backends *set = director->set;
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     struct objm_backend **at = &set->first;
     while (*at != director) {
         CHECK(*at != NULL);
@@ -125,28 +126,28 @@ void vcl_director_remove(struct objm_backend *director)
     if (set->end == &director->next) {
         set->end = at;
     }
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     free_one(director);
 }
 
 struct objm_backend *vcl_backend_find(struct vcl_backends *set, struct str name)
 {
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     struct objm_backend *b = set->first;
     while (b != NULL && !str_eq(str_of(b->name), name)) {
         b = b->next;
     }
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     return b;
 }
 
 void vcl_backends_each(struct vcl_backends *set, vcl_backend_fn *fn, void *arg)
 {
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     for (struct objm_backend *b = set->first; b != NULL; b = b->next) {
         fn(arg, b);
     }
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
 }
 
 const char *vcl_backend_name(const struct objm_backend *backend)

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "vcl/director.h"
 
 static struct members *members_new(unsigned count)
@@ -36,10 +37,10 @@ void vcl__members_fini(struct member_set *set)
 
 struct members *vcl__members_ref(struct member_set *set)
 {
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     struct members *list = set->now;
     atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     return list;
 }
 
@@ -55,17 +56,17 @@ void vcl__members_release(struct members **list_of)
 enum rc vcl__members_add(struct member_set *set, const struct objm_backend *backend, double weight)
 {
     CHECK(backend != NULL);
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     struct members *old = set->now;
     if (old->count == MEMBERS_MAX) {
-        pthread_mutex_unlock(&set->lock);
+        mutex_unlock(&set->lock);
         return RC_LIMIT;
     }
     struct members *list = members_new(old->count + 1);
     memcpy(list->at, old->at, old->count * sizeof old->at[0]);
     list->at[old->count] = (struct member){backend, weight > 0 ? weight : 0};
     set->now = list;
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     vcl__members_release(&old);
     return RC_OK;
 }
@@ -73,21 +74,21 @@ enum rc vcl__members_add(struct member_set *set, const struct objm_backend *back
 enum rc vcl__members_remove(struct member_set *set, const struct objm_backend *backend,
                             unsigned *index)
 {
-    pthread_mutex_lock(&set->lock);
+    mutex_lock(&set->lock);
     struct members *old = set->now;
     unsigned n = 0;
     while (n < old->count && old->at[n].backend != backend) {
         n++;
     }
     if (n == old->count) {
-        pthread_mutex_unlock(&set->lock);
+        mutex_unlock(&set->lock);
         return RC_NOT_FOUND;
     }
     struct members *list = members_new(old->count - 1);
     memcpy(list->at, old->at, n * sizeof old->at[0]);
     memcpy(list->at + n, old->at + n + 1, (list->count - n) * sizeof old->at[0]);
     set->now = list;
-    pthread_mutex_unlock(&set->lock);
+    mutex_unlock(&set->lock);
     vcl__members_release(&old);
     *index = n;
     return RC_OK;

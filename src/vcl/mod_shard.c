@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "vcl/director.h"
 #include "vcl/members.h"
 #include "vcl/mod_directors.h"
@@ -80,10 +81,10 @@ static void state_release(struct shard_state **state_of)
 
 static struct shard_state *state_ref(struct shard *shard)
 {
-    pthread_mutex_lock(&shard->lock);
+    mutex_lock(&shard->lock);
     struct shard_state *state = shard->now;
     atomic_fetch_add_explicit(&state->refs, 1, memory_order_relaxed);
-    pthread_mutex_unlock(&shard->lock);
+    mutex_unlock(&shard->lock);
     return state;
 }
 
@@ -112,7 +113,7 @@ static void trace_ring(struct objm_ctx *ctx, const struct shard_state *state)
 /* Replaces the state by what is wanted.  RC_LIMIT: its ring would be too large. */
 static enum rc reconfigure(struct shard *shard, uint32_t replicas)
 {
-    pthread_mutex_lock(&shard->lock);
+    mutex_lock(&shard->lock);
     for (unsigned n = 0; n < shard->wanted_count; n++) {
         struct shard_backend *b = &shard->wanted[n];
         if (b->replicas == 0) {
@@ -123,15 +124,15 @@ static enum rc reconfigure(struct shard *shard, uint32_t replicas)
     unsigned count = shard->wanted_count;
     struct shard_backend *backends = copy_backends(shard->wanted, count);
     shard->is_changed = false;
-    pthread_mutex_unlock(&shard->lock);
+    mutex_unlock(&shard->lock);
 
     struct shard_state *state = state_new(backends, count);
     enum rc rc = vcl__ring_make(backends, count, &state->points, &state->point_count);
     if (rc == RC_OK) {
-        pthread_mutex_lock(&shard->lock);
+        mutex_lock(&shard->lock);
         struct shard_state *old = shard->now;
         shard->now = state;
-        pthread_mutex_unlock(&shard->lock);
+        mutex_unlock(&shard->lock);
         state = old;
     }
     state_release(&state);
@@ -143,9 +144,9 @@ static void at_task_end(void *ptr)
 {
     struct shard *shard = ptr;
     CHECK_OBJ(shard, SHARD_MAGIC);
-    pthread_mutex_lock(&shard->lock);
+    mutex_lock(&shard->lock);
     bool is_changed = shard->is_changed;
-    pthread_mutex_unlock(&shard->lock);
+    mutex_unlock(&shard->lock);
     if (is_changed) {
         (void)reconfigure(shard, REPLICAS);
     }
@@ -213,9 +214,9 @@ void vcl__shard_add_backend(struct objm_ctx *ctx, struct objm_call *call)
     b.name = b.ident == NULL ? vcl_backend_name(b.backend) : b.ident;
     enum rc rc = RC_CANCELLED;
     if (note_change(ctx, shard)) {
-        pthread_mutex_lock(&shard->lock);
+        mutex_lock(&shard->lock);
         rc = want(shard, &b);
-        pthread_mutex_unlock(&shard->lock);
+        mutex_unlock(&shard->lock);
     }
     if (rc == RC_EXISTS) {
         vcl__shard_log(ctx, OBJM_LOG_NOTICE, shard->name,
@@ -233,7 +234,7 @@ void vcl__shard_add_backend(struct objm_ctx *ctx, struct objm_call *call)
 /* Takes out what matches; NULL and an unset ident match all. */
 static void unwant(struct shard *shard, const struct objm_backend *backend, struct str ident)
 {
-    pthread_mutex_lock(&shard->lock);
+    mutex_lock(&shard->lock);
     unsigned kept = 0;
     for (unsigned n = 0; n < shard->wanted_count; n++) {
         struct shard_backend *b = &shard->wanted[n];
@@ -247,7 +248,7 @@ static void unwant(struct shard *shard, const struct objm_backend *backend, stru
     }
     shard->is_changed = true; /* that there was nothing to take out will be told, too */
     shard->wanted_count = kept;
-    pthread_mutex_unlock(&shard->lock);
+    mutex_unlock(&shard->lock);
 }
 
 void vcl__shard_remove_backend(struct objm_ctx *ctx, struct objm_call *call)
@@ -284,10 +285,10 @@ void vcl__shard_reconfigure(struct objm_ctx *ctx, struct objm_call *call)
                        ".reconfigure() invalid replicas argument %jd", (intmax_t)replicas);
         return;
     }
-    pthread_mutex_lock(&shard->lock);
+    mutex_lock(&shard->lock);
     bool is_changed = shard->is_changed;
     bool is_empty = shard->wanted_count == 0;
-    pthread_mutex_unlock(&shard->lock);
+    mutex_unlock(&shard->lock);
     if (is_changed && reconfigure(shard, (uint32_t)replicas) != RC_OK) {
         vcl__shard_log(ctx, OBJM_LOG_ERROR, shard->name, ".reconfigure() too many replicas");
         return;
