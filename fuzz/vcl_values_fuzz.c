@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "vcl/modules.h"
-#include "vcl/regex.h"
+#include "regex/regex.h"
 #include "vcl/text.h"
 #include "vcl/value.h"
 
@@ -86,27 +86,27 @@ static void read_glob(struct str s)
 
 static void read_regsub(struct str s)
 {
-    static struct vcl_scratch *scratch;
+    static struct regex_scratch *scratch;
     if (scratch == NULL) {
-        scratch = vcl_scratch_new();
-        vcl_scratch_limits(scratch, 10000, 20);
+        scratch = regex_scratch_new();
+        regex_scratch_limits(scratch, 10000, 20);
     }
     struct str subject = s;
     struct str pattern = str_cut(&subject, '\n');
     struct str replacement = str_cut(&subject, '\n');
     struct objm_regex *regex;
-    struct vcl_regex_error error;
-    if (vcl_regex_new(pattern, (s.len & 1) != 0, &regex, &error) != RC_OK) {
+    struct regex_error error;
+    if (regex_new(pattern, (s.len & 1) != 0, &regex, &error) != RC_OK) {
         CHECK(error.at <= pattern.len);
         return;
     }
     char text[512];
     struct sb out = sb_of(text, sizeof text);
-    enum rc match = vcl_regex_match(scratch, regex, subject, NULL);
-    enum rc rc = vcl_regsub(scratch, regex, true, subject, replacement, &out, NULL);
+    enum rc match = regex_match(scratch, regex, subject, NULL);
+    enum rc rc = regex_sub(scratch, regex, true, subject, replacement, &out, NULL);
     CHECK(match != RC_NOT_FOUND || rc == RC_NOT_FOUND);
     CHECK(rc != RC_OK || !out.overflow);
-    vcl_regex_free(&regex);
+    regex_free(&regex);
 }
 
 static void read_note(struct str s)

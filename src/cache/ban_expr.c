@@ -19,14 +19,12 @@
 
 #include <stdlib.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "http/http.h"
+#include "regex/regex.h"
 
 enum ban_op { OP_EQ, OP_NE, OP_MATCH, OP_NMATCH, OP_GT, OP_GE, OP_LT, OP_LE, OP__COUNT };
 
@@ -61,7 +59,7 @@ struct ban_test {
     struct str header; /* in bytes of the expression */
     struct str text;
     double seconds;
-    pcre2_code *re;
+    struct objm_regex *regex;
 };
 
 struct ban_expr {
@@ -72,8 +70,7 @@ struct ban_expr {
     struct ban_test tests[];
 };
 
-/* How much work one match may be. */
-enum { MATCH_STEPS = 100000, HEADER_MAX = 126 };
+enum { HEADER_MAX = 126 };
 
 /* ---- durations ---- */
 
@@ -177,17 +174,11 @@ static bool op_of(struct str word, bool is_duration, enum ban_op *out)
 
 static enum rc compile(struct ban_test *test, struct sb *why)
 {
-    int code = 0;
-    PCRE2_SIZE at = 0;
-    test->re = pcre2_compile((PCRE2_SPTR)test->text.ptr, test->text.len, 0, &code, &at, NULL);
-    if (test->re == NULL) {
-        char text[128];
-        (void)pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
-        sb_printf(why, "Regex compile error: %s", text);
+    struct regex_error error;
+    if (regex_new(test->text, true, &test->regex, &error) != RC_OK) {
+        sb_printf(why, "Regex compile error: %s", error.text);
         return RC_INVALID;
     }
-    /* Without it matching is slower, and that is all. */
-    (void)pcre2_jit_compile(test->re, PCRE2_JIT_COMPLETE);
     return RC_OK;
 }
 
@@ -294,7 +285,7 @@ void ban_expr_free(struct ban_expr **expr)
         return;
     }
     for (unsigned i = 0; i < gone->count; i++) {
-        pcre2_code_free(gone->tests[i].re);
+        regex_free(&gone->tests[i].regex);
     }
     free_text(&gone->bytes);
     free_text(&gone->text);
@@ -422,24 +413,18 @@ struct str ban_expr_bytes(const struct ban_expr *expr)
 
 /* ---- matching ---- */
 
-static bool is_match(const struct ban_test *test, struct str value, bool wanted)
+static bool is_match(const struct ban_test *test, const struct ban_subject *subject,
+                     struct str value, bool wanted)
 {
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-    pcre2_match_context *context = pcre2_match_context_create(NULL);
-    CHECK(data != NULL && context != NULL);
-    (void)pcre2_set_match_limit(context, MATCH_STEPS);
-    int n = pcre2_match(test->re, (PCRE2_SPTR)(value.len == 0 ? "" : value.ptr), value.len, 0, 0,
-                        data, context);
-    pcre2_match_context_free(context);
-    pcre2_match_data_free(data);
-    if (n < 0 && n != PCRE2_ERROR_NOMATCH) {
-        /* Given up.  An object too many costs a fetch, one too few is what the ban was against. */
-        return wanted;
-    }
-    return n >= 0;
+    struct regex_scratch *scratch = regex_pool_take(subject->scratch);
+    enum rc rc = regex_match(scratch, test->regex, value, NULL);
+    regex_pool_give(subject->scratch, &scratch);
+    /* Given up?  An object too many costs a fetch, one too few is what the ban was against. */
+    return rc == RC_LIMIT ? wanted : rc == RC_OK;
 }
 
-static bool text_holds(const struct ban_test *test, struct str value)
+static bool text_holds(const struct ban_test *test, const struct ban_subject *subject,
+                       struct str value)
 {
     bool is_there = value.ptr != NULL;
     switch (test->op) {
@@ -448,9 +433,9 @@ static bool text_holds(const struct ban_test *test, struct str value)
     case OP_NE:
         return !is_there || !str_eq(value, test->text);
     case OP_MATCH:
-        return is_there && is_match(test, value, true);
+        return is_there && is_match(test, subject, value, true);
     case OP_NMATCH:
-        return is_there && !is_match(test, value, false);
+        return is_there && !is_match(test, subject, value, false);
     case OP_GT:
     case OP_GE:
     case OP_LT:
@@ -500,15 +485,15 @@ static bool holds(const struct ban_test *test, const struct ban_subject *s, uint
     switch (test->field->id) {
     case F_REQ_URL:
         CHECK(s->req != NULL);
-        return text_holds(test, s->req->url);
+        return text_holds(test, s, s->req->url);
     case F_REQ_HTTP:
         CHECK(s->req != NULL);
-        return text_holds(test, http_get_name(s->req, test->header));
+        return text_holds(test, s, http_get_name(s->req, test->header));
     case F_STATUS:
         http_packed_status(s->head, digits);
-        return text_holds(test, (struct str){digits, 3});
+        return text_holds(test, s, (struct str){digits, 3});
     case F_OBJ_HTTP:
-        return text_holds(test, http_packed_get(s->head, test->header));
+        return text_holds(test, s, http_packed_get(s->head, test->header));
     case F_TTL:
         return number_holds(test->op, in_seconds(t->ttl_ns) - age, test->seconds);
     case F_AGE:

@@ -40,6 +40,7 @@ MUST_USE enum rc ban_expr_stored(struct str bytes, struct ban_expr **out);
 struct ban_subject {
     const struct http *req; /* NULL only if no condition is on the request */
     struct str head;        /* the object's, packed */
+    struct regex_pool *scratch;
     struct obj_times times;
 };
 /* Whether all conditions hold; adds to *tests how many were looked at.  `since_ns` is the moment of

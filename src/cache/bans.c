@@ -32,7 +32,8 @@
 #include "cache/cache_priv.h"
 #include "store/ban_log.h"
 
-enum { WORDS_MAX = 63 };
+/* How much work one match may be. */
+enum { WORDS_MAX = 63, MATCH_STEPS = 100000 };
 
 static struct ban *older_than(const struct ban *ban)
 {
@@ -156,6 +157,7 @@ void bans__init(struct bans *bans, struct ban_log *log)
 {
     int err = pthread_mutex_init(&bans->lock, NULL);
     CHECK(err == 0);
+    regex_pool_init(&bans->scratch, MATCH_STEPS);
     bans->log = log;
     atomic_store(&bans->has_dups, true);
     /* Below all that an earlier worker left: what was last tested before them stands here. */
@@ -178,6 +180,7 @@ void bans__fini(struct bans *bans)
         free(ban);
         ban = older;
     }
+    regex_pool_fini(&bans->scratch);
     int err = pthread_mutex_destroy(&bans->lock);
     CHECK(err == 0);
 }
@@ -245,9 +248,11 @@ void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
 
 /* ---- testing ---- */
 
-struct ban_subject ban__subject(const struct objcore *oc, const struct http *req)
+struct ban_subject bans__subject(struct bans *bans, const struct objcore *oc,
+                                 const struct http *req)
 {
-    return (struct ban_subject){.req = req, .head = obj_get(oc, OA_HTTP), .times = oc->times};
+    return (struct ban_subject){
+        .req = req, .head = obj_get(oc, OA_HTTP), .scratch = &bans->scratch, .times = oc->times};
 }
 
 bool bans__test(struct bans *bans, struct objcore *oc, const struct http *req)
@@ -259,7 +264,7 @@ bool bans__test(struct bans *bans, struct objcore *oc, const struct http *req)
         /* It has left since the reader came by: perhaps for a ban that this reader must respect. */
         return true;
     }
-    const struct ban_subject subject = ban__subject(oc, req);
+    const struct ban_subject subject = bans__subject(bans, oc, req);
     uint64_t tests = 0;
     bool is_banned = false;
     const struct ban *ban = top;
@@ -287,7 +292,7 @@ bool bans__has_missed(struct bans *bans, struct objcore *oc)
     if (own == NULL || LIKELY(ban == own)) {
         return false;
     }
-    const struct ban_subject subject = ban__subject(oc, NULL);
+    const struct ban_subject subject = bans__subject(bans, oc, NULL);
     for (; ban != NULL && ban->seq > own->seq; ban = older_than(ban)) {
         /* Also completed ones: the lurker has not seen this object. */
         if ((flags_of(ban) & BAN_REQ) == 0 && ban->expr != NULL &&

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "cache/ban_expr.h"
+#include "regex/regex.h"
 #include "run/rcu.h"
 
 struct cache;
@@ -44,6 +45,7 @@ struct bans {
     struct ban_log *log;
     _Atomic bool has_dups;
     struct lurker lurker; /* on the thread of cache_lurk */
+    struct regex_pool scratch;
     struct {
         _Atomic uint64_t bans, completed, obj, req, added, deleted, tested, tests_tested,
             obj_killed, dups, lurker_tested, lurker_tests_tested, lurker_obj_killed,
@@ -76,7 +78,8 @@ bool bans__test(struct bans *bans, struct objcore *oc, const struct http *req);
 bool bans__has_missed(struct bans *bans, struct objcore *oc);
 
 /* What a ban looks at of an object; as an RCU reader. */
-struct ban_subject ban__subject(const struct objcore *oc, const struct http *req);
+struct ban_subject bans__subject(struct bans *bans, const struct objcore *oc,
+                                 const struct http *req);
 /* Marks, and counts. */
 void bans__complete(struct bans *bans, struct ban *ban);
 /* Those at the old end that no object refers to.  Only the lurker. */

@@ -136,7 +136,7 @@ static void test(struct bans *bans, const struct lurk_conf *conf, struct objcore
         kill(conf, oc, true);
         return;
     }
-    const struct ban_subject subject = ban__subject(oc, NULL);
+    const struct ban_subject subject = bans__subject(bans, oc, NULL);
     uint64_t tests = 0;
     bool is_banned = false;
     /* Newer ones are added at the other end: from here to `top` nothing changes but marks. */

@@ -108,7 +108,7 @@ void engine_loop_start(struct engine *engine, struct loop *loop)
     wrk->engine = engine;
     wrk->loop = loop;
     wrk->active = engine->active;
-    wrk->scratch = vcl_scratch_new();
+    wrk->scratch = regex_scratch_new();
     wrk->rng.state = clock_mono_ns() + loop_index(loop);
     engine->is_running = true;
     wrk->log_mem = xmalloc(LOG_BUF_BYTES);
@@ -123,7 +123,7 @@ void engine_loop_stop(struct engine *engine, struct loop *loop)
     CHECK(wrk != NULL);
     tick_end(loop, wrk);
     loop_slot_set(loop, engine->slot, NULL);
-    vcl_scratch_free(&wrk->scratch);
+    regex_scratch_free(&wrk->scratch);
     free(wrk->log_mem);
     free(wrk->block);
 }

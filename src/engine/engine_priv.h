@@ -25,7 +25,7 @@ struct warm {
 static_assert(sizeof(struct warm) == 64, "one line");
 
 struct loaded;
-struct vcl_scratch;
+struct regex_scratch;
 
 /* What the engine keeps for each loop; touched by that loop alone. */
 struct wrk {
@@ -44,7 +44,7 @@ struct wrk {
     _Alignas(64) struct known_key keys[8192];
     _Alignas(64) struct warm warm[8192];
     struct loaded *active; /* the VCL that requests begin with */
-    struct vcl_scratch *scratch;
+    struct regex_scratch *scratch;
     struct rng rng;
 };
 

@@ -12,7 +12,7 @@
 
 #include "engine/policy.h"
 #include "vcl/director.h"
-#include "vcl/regex.h"
+#include "regex/regex.h"
 #include "vcl/value.h"
 #include "vcl/vcl.h"
 

@@ -167,7 +167,7 @@ static void loaded_free(struct loaded **loaded_of)
     if (l->vcl != NULL) {
         vcl_unload(&l->vcl);
     }
-    vcl_scratch_free(&l->env.scratch);
+    regex_scratch_free(&l->env.scratch);
     free(l->ws_mem);
     free(l->name);
     l->magic = 0;
@@ -189,7 +189,7 @@ enum rc engine_vcl_load(struct engine *engine, const char *name, struct vcl_prog
     l->env.unlabel = unlabel_vcl;
     l->env.arg = l;
     l->env.ws = &l->ws;
-    l->env.scratch = vcl_scratch_new();
+    l->env.scratch = regex_scratch_new();
     l->env.rng = &engine->house_rng;
     l->env.log = engine->conf.log;
     list_init(&l->link);

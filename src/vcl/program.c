@@ -145,7 +145,7 @@ void vcl_program_release(struct vcl_program **prog_of)
         return;
     }
     for (unsigned i = 0; i < prog->regexes.count; i++) {
-        vcl_regex_free(&prog->regexes.at[i]);
+        regex_free(&prog->regexes.at[i]);
     }
     for (unsigned i = 0; i < prog->acls.count; i++) {
         vcl_acl_free(&prog->acls.at[i]);

@@ -13,7 +13,7 @@
 #include "vcl/acl.h"
 #include "vcl/director.h"
 #include "vcl/modules.h"
-#include "vcl/regex.h"
+#include "regex/regex.h"
 #include "vcl/value.h"
 #include "vcl/vcl.h"
 

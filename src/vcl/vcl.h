@@ -22,7 +22,7 @@ struct vcl;
 struct vcl_task;
 struct vcl_backends;
 struct vcl_priv;
-struct vcl_scratch;
+struct regex_scratch;
 
 enum vcl_sub {
 #define SUB(lower, UPPER, side, returns) VCL_SUB_##UPPER,
@@ -136,7 +136,7 @@ struct vcl_env {
     void (*unlabel)(void *arg, struct vcl *vcl);
     void *arg;
     struct arena *ws; /* for vcl_init and vcl_fini */
-    struct vcl_scratch *scratch;
+    struct regex_scratch *scratch;
     struct rng *rng;
     const struct vcl_host *host; /* its get, store, ban: for vcl_init and vcl_fini */
     struct vsl *log;             /* records of no task; NULL: none */
@@ -196,11 +196,11 @@ struct vcl_task {
     void *arg;
     struct vcl *vcl;
     struct arena *ws;
-    struct vslb *log;            /* NULL: nothing is logged */
-    struct vcl_scratch *scratch; /* the thread's */
-    struct rng *rng;             /* alike */
-    struct vcl_task *top;        /* of all sub-requests; NULL: this one */
-    struct vcl_priv *privs;      /* what modules keep; vcl_task_end ends it */
+    struct vslb *log;              /* NULL: nothing is logged */
+    struct regex_scratch *scratch; /* the thread's */
+    struct rng *rng;               /* alike */
+    struct vcl_task *top;          /* of all sub-requests; NULL: this one */
+    struct vcl_priv *privs;        /* what modules keep; vcl_task_end ends it */
     /* What the last run said, beside its verdict. */
     bool failed;
     int64_t status;     /* synth, error */

@@ -55,8 +55,7 @@ bool vcl__match(struct vcl_task *task, const struct objm_regex *regex, struct st
 {
     char reason[96];
     struct sb why = sb_of(reason, sizeof reason);
-    enum rc rc =
-        vcl_regex_match(task->scratch, regex, subject.ptr == NULL ? STR("") : subject, &why);
+    enum rc rc = regex_match(task->scratch, regex, subject.ptr == NULL ? STR("") : subject, &why);
     if (rc == RC_LIMIT) {
         vcl_fail(task, sb_str(&why));
     }
@@ -70,8 +69,8 @@ struct str vcl__regsub(struct vcl_task *task, const struct objm_regex *regex, bo
     struct sb why = sb_of(reason, sizeof reason);
     struct sb sb = arena_builder(task->ws);
     subject = subject.ptr == NULL ? STR("") : subject;
-    enum rc rc = vcl_regsub(task->scratch, regex, all, subject,
-                            replacement.ptr == NULL ? STR("") : replacement, &sb, &why);
+    enum rc rc = regex_sub(task->scratch, regex, all, subject,
+                           replacement.ptr == NULL ? STR("") : replacement, &sb, &why);
     if (rc == RC_NOT_FOUND) {
         return subject;
     }

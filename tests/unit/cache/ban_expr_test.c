@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "cache/ban_expr.h"
 #include "http/http.h"
+#include "regex/regex.h"
 
 #define NOW_NS (1000000 * NS_PER_S)
 
@@ -159,19 +160,26 @@ static void flags(void **state)
 
 /* ---- what matches ---- */
 
+enum { MATCH_STEPS = 10000 };
+
 struct subject {
     struct http *req;
     char head[512];
     struct ban_subject is;
+    struct regex_pool scratch;
 };
 
-static void make_subject(struct subject *s, struct arena *arena)
+static void make_subject(struct subject *s)
 {
-    s->req = http_new(arena, 16);
+    static char mem[8192];
+    struct arena arena;
+    arena_init(&arena, mem, sizeof mem);
+    regex_pool_init(&s->scratch, MATCH_STEPS);
+    s->req = http_new(&arena, 16);
     s->req->url = STR("/a/b.png?x=1");
     assert_int_equal(http_set_name(s->req, STR("Host"), STR("example.org")), RC_OK);
     assert_int_equal(http_set_name(s->req, STR("X-Empty"), STR("")), RC_OK);
-    struct http *resp = http_new(arena, 16);
+    struct http *resp = http_new(&arena, 16);
     http_set_status(resp, 404);
     resp->reason = STR("Not Found");
     assert_int_equal(http_set_name(resp, STR("X-Tag"), STR("one two")), RC_OK);
@@ -181,6 +189,7 @@ static void make_subject(struct subject *s, struct arena *arena)
     s->is = (struct ban_subject){
         .req = s->req,
         .head = sb_str(&sb),
+        .scratch = &s->scratch,
         .times = {.t_origin_ns = NOW_NS - 100 * NS_PER_S,
                   .ttl_ns = 150 * NS_PER_S,
                   .grace_ns = 10 * NS_PER_S,
@@ -240,11 +249,8 @@ static void matches(void **state)
         {"obj.keep <= 20s", true},
         {"obj.keep < 20s", false},
     };
-    static char mem[8192];
-    struct arena arena;
-    arena_init(&arena, mem, sizeof mem);
     struct subject s;
-    make_subject(&s, &arena);
+    make_subject(&s);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct ban_expr *expr = expr_of(rows[i].text);
         uint64_t tests = 0;
@@ -254,33 +260,29 @@ static void matches(void **state)
         assert_true(tests >= 1);
         ban_expr_free(&expr);
     }
+    regex_pool_fini(&s.scratch);
 }
 
 /* The first that does not hold ends it. */
 static void tests_are_counted(void **state)
 {
     (void)state;
-    static char mem[8192];
-    struct arena arena;
-    arena_init(&arena, mem, sizeof mem);
     struct subject s;
-    make_subject(&s, &arena);
+    make_subject(&s);
     uint64_t tests = 0;
     struct ban_expr *expr = expr_of("obj.status == 404 && obj.status == 200 && obj.status == 404");
     assert_false(ban_expr_matches(expr, &s.is, NOW_NS, &tests));
     assert_int_equal(tests, 2);
     ban_expr_free(&expr);
+    regex_pool_fini(&s.scratch);
 }
 
 /* Nobody can make the cache think for ever; what cannot be decided is banned. */
 static void costly_expressions_are_given_up(void **state)
 {
     (void)state;
-    static char mem[8192];
-    struct arena arena;
-    arena_init(&arena, mem, sizeof mem);
     struct subject s;
-    make_subject(&s, &arena);
+    make_subject(&s);
     static char url[4000];
     memset(url, 'a', sizeof url);
     s.req->url = (struct str){url, sizeof url};
@@ -291,6 +293,7 @@ static void costly_expressions_are_given_up(void **state)
         assert_true(ban_expr_matches(expr, &s.is, NOW_NS, &tests));
         ban_expr_free(&expr);
     }
+    regex_pool_fini(&s.scratch);
 }
 
 /* A head of garbage has no status and no fields. */

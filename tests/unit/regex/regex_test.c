@@ -8,20 +8,20 @@
 
 #include <stdio.h>
 
-#include "vcl/regex.h"
+#include "regex/regex.h"
 
 static struct objm_regex *compiled(const char *pattern)
 {
     struct objm_regex *regex;
-    struct vcl_regex_error error;
-    assert_int_equal(vcl_regex_new(str_of(pattern), true, &regex, &error), RC_OK);
+    struct regex_error error;
+    assert_int_equal(regex_new(str_of(pattern), true, &regex, &error), RC_OK);
     return regex;
 }
 
-static struct vcl_scratch *scratch_new(void)
+static struct regex_scratch *scratch_new(void)
 {
-    struct vcl_scratch *scratch = vcl_scratch_new();
-    vcl_scratch_limits(scratch, 10000, 20);
+    struct regex_scratch *scratch = regex_scratch_new();
+    regex_scratch_limits(scratch, 10000, 20);
     return scratch;
 }
 
@@ -50,27 +50,27 @@ static void substitutions(void **state)
         {"ab", "a", "x\\", false, "x\\b"},
         {"", "^$", "empty", true, "empty"},
     };
-    struct vcl_scratch *scratch = scratch_new();
+    struct regex_scratch *scratch = scratch_new();
     for (size_t n = 0; n < ARRAY_SIZE(rows); n++) {
         char buf[64];
         struct sb out = sb_of(buf, sizeof buf - 1);
         struct objm_regex *regex = compiled(rows[n].pattern);
-        enum rc rc = vcl_regsub(scratch, regex, rows[n].all, str_of(rows[n].subject),
-                                str_of(rows[n].replacement), &out, NULL);
+        enum rc rc = regex_sub(scratch, regex, rows[n].all, str_of(rows[n].subject),
+                               str_of(rows[n].replacement), &out, NULL);
         buf[out.len] = '\0';
         assert_int_equal(rc, rows[n].result == NULL ? RC_NOT_FOUND : RC_OK);
         assert_string_equal(buf, rows[n].result == NULL ? "" : rows[n].result);
-        vcl_regex_free(&regex);
+        regex_free(&regex);
     }
-    vcl_scratch_free(&scratch);
+    regex_scratch_free(&scratch);
 }
 
 static void a_bad_pattern_says_where(void **state)
 {
     (void)state;
     struct objm_regex *regex;
-    struct vcl_regex_error error;
-    assert_int_equal(vcl_regex_new(STR("ab(c"), true, &regex, &error), RC_MALFORMED);
+    struct regex_error error;
+    assert_int_equal(regex_new(STR("ab(c"), true, &regex, &error), RC_MALFORMED);
     assert_null(regex);
     assert_int_equal(error.at, 4);
     assert_string_equal(error.text, "missing closing parenthesis");
@@ -82,52 +82,78 @@ static void a_match_has_limits(void **state)
     char subject[64];
     memset(subject, 'a', sizeof subject);
     subject[sizeof subject - 1] = '!';
-    struct vcl_scratch *scratch = scratch_new();
+    struct regex_scratch *scratch = scratch_new();
     struct objm_regex *regex = compiled("(a+)+$");
     char buf[96];
     struct sb why = sb_of(buf, sizeof buf - 1);
-    assert_int_equal(vcl_regex_match(scratch, regex, (struct str){subject, sizeof subject}, &why),
+    assert_int_equal(regex_match(scratch, regex, (struct str){subject, sizeof subject}, &why),
                      RC_LIMIT);
     buf[why.len] = '\0';
     assert_string_equal(buf, "Regexp matching failed: match limit exceeded");
     /* The next match is not hurt. */
-    assert_int_equal(vcl_regex_match(scratch, regex, STR("aaa"), NULL), RC_OK);
-    assert_int_equal(vcl_regex_match(scratch, regex, STR_NONE, NULL), RC_NOT_FOUND);
-    vcl_regex_free(&regex);
-    vcl_scratch_free(&scratch);
+    assert_int_equal(regex_match(scratch, regex, STR("aaa"), NULL), RC_OK);
+    assert_int_equal(regex_match(scratch, regex, STR_NONE, NULL), RC_NOT_FOUND);
+    regex_free(&regex);
+    regex_scratch_free(&scratch);
 }
 
 static void a_full_buffer_is_told(void **state)
 {
     (void)state;
-    struct vcl_scratch *scratch = scratch_new();
+    struct regex_scratch *scratch = scratch_new();
     struct objm_regex *regex = compiled("a");
     char buf[8];
     struct sb out = sb_of(buf, sizeof buf);
-    assert_int_equal(vcl_regsub(scratch, regex, true, STR("aaaa"), STR("xyz"), &out, NULL),
+    assert_int_equal(regex_sub(scratch, regex, true, STR("aaaa"), STR("xyz"), &out, NULL),
                      RC_TOO_LONG);
-    vcl_regex_free(&regex);
-    vcl_scratch_free(&scratch);
+    regex_free(&regex);
+    regex_scratch_free(&scratch);
 }
 
 /* The end of such a match may lie before where the search began. */
 static void a_match_that_steps_back_ends(void **state)
 {
     (void)state;
-    struct vcl_scratch *scratch = scratch_new();
+    struct regex_scratch *scratch = scratch_new();
     struct objm_regex *regex;
-    struct vcl_regex_error error;
+    struct regex_error error;
     static const char *const patterns[] = {"(?=ab\\K)", "(?<=\\Ka)", "a\\K"};
     for (size_t n = 0; n < ARRAY_SIZE(patterns); n++) {
-        if (vcl_regex_new(str_of(patterns[n]), true, &regex, &error) != RC_OK) {
+        if (regex_new(str_of(patterns[n]), true, &regex, &error) != RC_OK) {
             continue;
         }
         char buf[256];
         struct sb out = sb_of(buf, sizeof buf);
-        (void)!vcl_regsub(scratch, regex, true, STR("abababab"), STR("-"), &out, NULL);
-        vcl_regex_free(&regex);
+        (void)!regex_sub(scratch, regex, true, STR("abababab"), STR("-"), &out, NULL);
+        regex_free(&regex);
     }
-    vcl_scratch_free(&scratch);
+    regex_scratch_free(&scratch);
+}
+
+/* Two at once never share what a match writes; what was given back serves again. */
+static void a_pool_lends_to_one_at_a_time(void **state)
+{
+    (void)state;
+    struct regex_pool pool;
+    regex_pool_init(&pool, 10000);
+    struct regex_scratch *one = regex_pool_take(&pool);
+    struct regex_scratch *other = regex_pool_take(&pool);
+    assert_ptr_not_equal(one, other);
+    struct objm_regex *regex = compiled("^(a+)+[bc]$");
+    assert_int_equal(regex_match(one, regex, STR("aab"), NULL), RC_OK);
+    static char costly[4000];
+    memset(costly, 'a', sizeof costly);
+    assert_int_equal(regex_match(other, regex, (struct str){costly, sizeof costly}, NULL),
+                     RC_LIMIT);
+    regex_free(&regex);
+    struct regex_scratch *last = other;
+    regex_pool_give(&pool, &one);
+    regex_pool_give(&pool, &other);
+    assert_null(other);
+    other = regex_pool_take(&pool);
+    assert_ptr_equal(other, last);
+    regex_pool_give(&pool, &other);
+    regex_pool_fini(&pool);
 }
 
 int main(void)
@@ -138,6 +164,7 @@ int main(void)
         cmocka_unit_test(a_match_has_limits),
         cmocka_unit_test(a_full_buffer_is_told),
         cmocka_unit_test(a_match_that_steps_back_ends),
+        cmocka_unit_test(a_pool_lends_to_one_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

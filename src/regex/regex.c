@@ -2,15 +2,15 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Regular expressions.
  *
- * Patterns are constants of a VCL, so they are compiled once, to machine code where PCRE2 can, and
- * are immutable after that.  What a match writes (groups, the context with its limits, the stack
- * that machine code runs on) belongs to the thread: fibers of one loop share it, which is safe
- * since a match never suspends.  The stack of a fiber would be too small for compiled patterns,
- * which is why they get one of their own.
+ * Patterns are constants of a VCL or a ban, so they are compiled once, to machine code where PCRE2
+ * can, and are immutable after that.  What a match writes (groups, the context with its limits, the
+ * stack that machine code runs on) belongs to the thread: fibers of one loop share it, which is
+ * safe since a match never suspends.  The stack of a fiber would be too small for compiled
+ * patterns, which is why they get one of their own.
  *
  * A pattern can be made to take for ever by a client that chooses the subject.  Limits end such a
  * match, and the request that wanted it fails; the worker goes on. */
-#include "vcl/regex.h"
+#include "regex/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 
 enum { REGEX_MAGIC = 0x44d1b06e, SCRATCH_MAGIC = 0x1e9730c5, GROUPS = 10 };
 /* The machine stack of compiled patterns: grows to its end when one backtracks deeply. */
@@ -30,15 +31,15 @@ struct objm_regex {
     size_t pattern_len;
 };
 
-struct vcl_scratch {
+struct regex_scratch {
     uint32_t magic;
     pcre2_match_context *context;
     pcre2_match_data *data;
     pcre2_jit_stack *stack;
+    struct regex_scratch *next; /* in a pool */
 };
 
-enum rc vcl_regex_new(struct str pattern, bool jit, struct objm_regex **out,
-                      struct vcl_regex_error *error)
+enum rc regex_new(struct str pattern, bool jit, struct objm_regex **out, struct regex_error *error)
 {
     *out = NULL;
     int code;
@@ -65,7 +66,7 @@ enum rc vcl_regex_new(struct str pattern, bool jit, struct objm_regex **out,
     return RC_OK;
 }
 
-void vcl_regex_free(struct objm_regex **regex_of)
+void regex_free(struct objm_regex **regex_of)
 {
     struct objm_regex *regex = *regex_of;
     if (regex == NULL) {
@@ -78,15 +79,15 @@ void vcl_regex_free(struct objm_regex **regex_of)
     XFREE(*regex_of);
 }
 
-struct str vcl_regex_pattern(const struct objm_regex *regex)
+struct str regex_pattern(const struct objm_regex *regex)
 {
     CHECK_OBJ(regex, REGEX_MAGIC);
     return (struct str){regex->pattern, regex->pattern_len};
 }
 
-struct vcl_scratch *vcl_scratch_new(void)
+struct regex_scratch *regex_scratch_new(void)
 {
-    struct vcl_scratch *scratch = xcalloc(1, sizeof *scratch);
+    struct regex_scratch *scratch = xcalloc(1, sizeof *scratch);
     scratch->magic = SCRATCH_MAGIC;
     scratch->context = pcre2_match_context_create(NULL);
     scratch->data = pcre2_match_data_create(GROUPS, NULL);
@@ -98,9 +99,9 @@ struct vcl_scratch *vcl_scratch_new(void)
     return scratch;
 }
 
-void vcl_scratch_free(struct vcl_scratch **scratch_of)
+void regex_scratch_free(struct regex_scratch **scratch_of)
 {
-    struct vcl_scratch *scratch = *scratch_of;
+    struct regex_scratch *scratch = *scratch_of;
     if (scratch == NULL) {
         return;
     }
@@ -112,15 +113,57 @@ void vcl_scratch_free(struct vcl_scratch **scratch_of)
     XFREE(*scratch_of);
 }
 
-void vcl_scratch_limits(struct vcl_scratch *scratch, uint32_t match, uint32_t depth)
+void regex_scratch_limits(struct regex_scratch *scratch, uint32_t match, uint32_t depth)
 {
     CHECK_OBJ(scratch, SCRATCH_MAGIC);
     CHECK(pcre2_set_match_limit(scratch->context, match) == 0);
     CHECK(pcre2_set_depth_limit(scratch->context, depth) == 0);
 }
 
+void regex_pool_init(struct regex_pool *pool, uint32_t match_limit)
+{
+    *pool = (struct regex_pool){.match_limit = match_limit};
+    CHECK(pthread_mutex_init(&pool->lock, NULL) == 0);
+}
+
+void regex_pool_fini(struct regex_pool *pool)
+{
+    while (pool->free != NULL) {
+        struct regex_scratch *scratch = pool->free;
+        pool->free = scratch->next;
+        regex_scratch_free(&scratch);
+    }
+    CHECK(pthread_mutex_destroy(&pool->lock) == 0);
+}
+
+struct regex_scratch *regex_pool_take(struct regex_pool *pool)
+{
+    mutex_lock(&pool->lock);
+    struct regex_scratch *scratch = pool->free;
+    if (scratch != NULL) {
+        pool->free = scratch->next;
+    }
+    mutex_unlock(&pool->lock);
+    if (scratch == NULL) {
+        scratch = regex_scratch_new();
+        CHECK(pcre2_set_match_limit(scratch->context, pool->match_limit) == 0);
+    }
+    return scratch;
+}
+
+void regex_pool_give(struct regex_pool *pool, struct regex_scratch **scratch_of)
+{
+    struct regex_scratch *scratch = *scratch_of;
+    CHECK_OBJ(scratch, SCRATCH_MAGIC);
+    *scratch_of = NULL;
+    mutex_lock(&pool->lock);
+    scratch->next = pool->free;
+    pool->free = scratch;
+    mutex_unlock(&pool->lock);
+}
+
 /* The number of groups set, or a negative code of PCRE2. */
-static int match(struct vcl_scratch *scratch, const struct objm_regex *regex, struct str subject,
+static int match(struct regex_scratch *scratch, const struct objm_regex *regex, struct str subject,
                  size_t from, uint32_t options)
 {
     CHECK_OBJ(scratch, SCRATCH_MAGIC);
@@ -138,8 +181,8 @@ static void explain(int code, struct sb *why)
     }
 }
 
-enum rc vcl_regex_match(struct vcl_scratch *scratch, const struct objm_regex *regex,
-                        struct str subject, struct sb *why)
+enum rc regex_match(struct regex_scratch *scratch, const struct objm_regex *regex,
+                    struct str subject, struct sb *why)
 {
     int found = match(scratch, regex, subject, 0, 0);
     if (found > 0) {
@@ -156,7 +199,7 @@ enum rc vcl_regex_match(struct vcl_scratch *scratch, const struct objm_regex *re
 }
 
 /* The text of a group of the last match; empty when it took no part. */
-static struct str group(const struct vcl_scratch *scratch, struct str subject, unsigned n,
+static struct str group(const struct regex_scratch *scratch, struct str subject, unsigned n,
                         unsigned found)
 {
     const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(scratch->data);
@@ -166,7 +209,7 @@ static struct str group(const struct vcl_scratch *scratch, struct str subject, u
     return (struct str){subject.ptr + ends[2 * n], ends[2 * n + 1] - ends[2 * n]};
 }
 
-static void put_replacement(const struct vcl_scratch *scratch, struct str subject,
+static void put_replacement(const struct regex_scratch *scratch, struct str subject,
                             struct str replacement, unsigned found, struct sb *out)
 {
     for (size_t at = 0; at < replacement.len; at++) {
@@ -184,8 +227,8 @@ static void put_replacement(const struct vcl_scratch *scratch, struct str subjec
     }
 }
 
-enum rc vcl_regsub(struct vcl_scratch *scratch, const struct objm_regex *regex, bool all,
-                   struct str subject, struct str replacement, struct sb *out, struct sb *why)
+enum rc regex_sub(struct regex_scratch *scratch, const struct objm_regex *regex, bool all,
+                  struct str subject, struct str replacement, struct sb *out, struct sb *why)
 {
     if (subject.ptr == NULL) {
         subject = STR("");
