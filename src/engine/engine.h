@@ -158,6 +158,7 @@ struct request {
     /* ... and read. */
     unsigned restarts;
     bool is_hit, is_hitmiss, is_hitpass;
+    bool is_rfc9111;    /* http_rfc9111, as it was when the request began */
     struct objcore *oc; /* in hit, and in deliver unless the answer is passed through; counted */
     /* Neither. */
     struct engine *engine;

@@ -38,6 +38,7 @@ struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_
         .vxid = engine_vxid(engine),
         .parent_vxid = req->vxid,
         .is_uncacheable = kind == FETCH_PASS,
+        .is_rfc9111 = req->is_rfc9111,
         .do_stream = true,
         .policy = req->policy,
         .backend = req->backend,
@@ -126,7 +127,7 @@ static enum rc make_bereq(struct fetch *f)
         http_unset(f->bereq, HDR_ACCEPT_ENCODING);
     }
     f->asked_range = http_get(f->bereq, HDR_RANGE);
-    if (rc == RC_OK && rfc9111__is_on(f->engine)) {
+    if (rc == RC_OK && f->is_rfc9111) {
         rc = rfc9111__bereq(f);
     }
     if (rc == RC_OK) {
@@ -449,7 +450,7 @@ enum rc fetch__exchange(struct fetch *f)
 
 /* ---- its life ---- */
 
-enum rc fetch__prepare(struct fetch *f)
+void fetch__begin(struct fetch *f)
 {
     CHECK_OBJ(f, FETCH_MAGIC);
     log_begin(f);
@@ -457,6 +458,11 @@ enum rc fetch__prepare(struct fetch *f)
         f->policy->fetch_begin(f, f->req);
         f->has_begun = true;
     }
+}
+
+enum rc fetch__prepare(struct fetch *f)
+{
+    fetch__begin(f);
     engine__wrk(f->engine)->main.s_fetch++;
     engine__wrk(f->engine)->main.s_bgfetch += f->kind == FETCH_BACKGROUND;
     enum rc rc = make_bereq(f);

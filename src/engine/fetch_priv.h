@@ -13,6 +13,8 @@
 
 /* ---- fetch.c ---- */
 
+/* The log begins, and what the policy has of the fetch. */
+void fetch__begin(struct fetch *f);
 void fetch__stamp(struct fetch *f, struct str label);
 /* Sends bereq and reads the answer's head into beresp, on whatever connection.  Yields. */
 YIELDS MUST_USE enum rc fetch__exchange(struct fetch *f);
@@ -23,6 +25,13 @@ bool fetch__is_conn_clean(const struct fetch *f);
 bool fetch__may_send_again(const struct fetch *f);
 /* X-Varnish says which transaction it is.  RC_LIMIT. */
 MUST_USE enum rc fetch__set_xid(struct fetch *f);
+
+/* ---- fetch_steps.c ---- */
+
+/* No fetch: f->beresp says that f->old is still the current response, and gets the place of a 304
+ * that was merged.  RC_OK: it can be published and stored.  RC_REFUSED: it may not be stored any
+ * more; RC_LIMIT, RC_DAMAGED, RC_CANCELLED (the policy's wish): let it be.  Yields. */
+YIELDS MUST_USE enum rc fetch__renew(struct fetch *f);
 
 /* ---- fetch_cond.c ---- */
 

@@ -187,7 +187,8 @@ static YIELDS MUST_USE enum rc take_head(struct fetch *f)
         http_join(f->beresp, HDR_VARY, &f->arena) != RC_OK) {
         return RC_LIMIT;
     }
-    f->is_9111 = f->kind != FETCH_PASS && rfc9111__is_on(f->engine);
+    rfc9111__note_head(f);
+    f->is_9111 = f->kind != FETCH_PASS && f->is_rfc9111;
     if (f->is_9111) {
         /* What counts is the response as it will be stored. */
         rc = f->beresp->status == 304 ? take_304(f) : RC_OK;
@@ -276,6 +277,28 @@ static YIELDS enum step take_answer(struct fetch *f)
     return STEP_ERROR;
 }
 
+enum rc fetch__renew(struct fetch *f)
+{
+    log__head(&f->log, LOG_BERESP, f->beresp);
+    enum rc rc = fetch__check_old(f);
+    if (rc == RC_OK) {
+        rc = fetch__merge_304(f);
+    }
+    if (rc != RC_OK) {
+        return rc;
+    }
+    f->is_9111 = true;
+    set_times(f);
+    struct policy_verdict verdict =
+        ask(f, f->policy->backend_response,
+            MAY(DELIVER) | MAY(RETRY) | MAY(ERROR) | MAY(ABANDON) | MAY(PASS));
+    if (verdict.action != POLICY_DELIVER && verdict.action != POLICY_PASS) {
+        return RC_CANCELLED;
+    }
+    (void)accept_answer(f, &verdict);
+    return f->is_uncacheable ? RC_REFUSED : RC_OK;
+}
+
 static YIELDS enum step start(struct fetch *f)
 {
     struct policy_verdict verdict =
@@ -357,7 +380,7 @@ static void error_times(struct fetch *f)
 {
     f->times = (struct obj_times){.t_origin_ns = wrk_real_ns(engine__wrk(f->engine))};
     /* By RFC 9111 it is nothing that could be stored. */
-    if (f->busy != NULL && obj_is_awaited(f->busy) && !rfc9111__is_on(f->engine) &&
+    if (f->busy != NULL && obj_is_awaited(f->busy) && !f->is_rfc9111 &&
         obj_failed_before(f->busy) >= param(f->engine->conf.params, waiter_retries)) {
         f->times.ttl_ns = NS_PER_S;
         f->times.grace_ns = 5 * NS_PER_S;
@@ -369,7 +392,7 @@ static YIELDS enum step make_synthetic(struct fetch *f)
 {
     if (!f->is_deliberate) {
         engine__wrk(f->engine)->main.fetch_failed++;
-        f->err_status = rfc9111__is_on(f->engine) ? rfc9111__failure_status(f) : 0;
+        f->err_status = f->is_rfc9111 ? rfc9111__failure_status(f) : 0;
     }
     fetch__stamp(f, STR("Error"));
     if (f->busy != NULL) {

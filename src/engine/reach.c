@@ -78,7 +78,7 @@ static YIELDS enum req_step deliver_miss(struct request *req, struct fetch **tak
 {
     struct fetch *f = *take_fetch;
     *take_fetch = NULL;
-    if (f->is_synth && rfc9111__is_on(req->engine)) {
+    if (f->is_synth && req->is_rfc9111) {
         struct objcore *stale = rfc9111__stand_in(f);
         if (stale != NULL) {
             return deliver_stand_in(req, &f, stale);
@@ -116,11 +116,11 @@ static YIELDS enum req_step fetch(struct request *req, enum fetch_kind kind)
         stamp(req, STR("Fetch"));
         return unavailable(req);
     }
+    if (kind == FETCH_PASS && req->is_rfc9111) {
+        rfc9111__passed(req, f);
+    }
     if (f->stored != NULL) {
         return deliver_stored(req, &f);
-    }
-    if (kind == FETCH_PASS && rfc9111__is_on(req->engine)) {
-        rfc9111__passed(req, f);
     }
     return kind == FETCH_PASS ? relay(req, &f) : deliver_miss(req, &f);
 }
@@ -298,7 +298,7 @@ enum req_step req__lookup(struct request *req)
     };
     struct http_9111_wish wish;
     wish.is_plain = true;
-    if (rfc9111__is_on(req->engine)) {
+    if (req->is_rfc9111) {
         rfc9111__want(req, &wish, &want);
     }
     struct lookup found = {0};

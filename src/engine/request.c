@@ -13,6 +13,7 @@
  * log.  Lookup, hit, miss and pass are in reach.c. */
 #include "engine/policy.h"
 #include "engine/req_body.h"
+#include "engine/rfc9111.h"
 
 #define MAY(action) POLICY_BIT(POLICY_##action)
 
@@ -294,6 +295,7 @@ enum rc engine_serve(struct engine *engine, struct request *req)
     req->policy = engine->conf.policy;
     req->policy_name = STR("");
     req->backend = engine->conf.backend;
+    req->is_rfc9111 = rfc9111__is_on(engine);
     req->sends_body = req->http->method_id != HTTP_M_HEAD;
     req->name = warm__up(engine__wrk(engine), req->http);
     if (req->policy->begin != NULL) {

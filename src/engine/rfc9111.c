@@ -28,7 +28,7 @@ static enum obj_use use(void *arg, const struct objcore *oc, uint64_t now_ns)
                                 (obj_flags(oc) & OBJ_NEVER_STALE) != 0)];
 }
 
-static bool match(void *request, const struct objcore *oc)
+bool rfc9111__match(void *request, const struct objcore *oc)
 {
     const struct request *req = request;
     return vary__fits_normalised(obj_get(oc, OA_VARY), req->http);
@@ -37,7 +37,7 @@ static bool match(void *request, const struct objcore *oc)
 void rfc9111__want(struct request *req, struct http_9111_wish *wish, struct lookup_req *want)
 {
     http_9111_wish(req->http, wish);
-    want->match = want->match == NULL ? NULL : match;
+    want->match = want->match == NULL ? NULL : rfc9111__match;
     if (wish->is_plain) {
         return;
     }
@@ -283,35 +283,14 @@ static void invalidate_reference(struct request *req, struct str reference)
     arena_rewind(req->arena, mark);
 }
 
-/* A HEAD that says other than what is stored: that is not current any more. */
-static void compare_head(struct request *req, const struct fetch *f)
-{
-    const struct engine_conf *conf = &req->engine->conf;
-    struct lookup_req want = {.digest = req->digest, .match = match, .match_arg = req};
-    struct objcore *oc = cache_peek(conf->cache, &want);
-    if (oc == NULL) {
-        return;
-    }
-    size_t mark = arena_mark(req->arena);
-    struct http *stored = http_new(req->arena, (unsigned)param(conf->params, http_max_hdr) + 8);
-    if (stored != NULL && http_unpack(stored, obj_get(oc, OA_HTTP)) == RC_OK &&
-        stored->status == 200 && !http_9111_head_agrees(stored, obj_len(oc), f->beresp)) {
-        obj_kill(conf->cache, oc);
-        engine__wrk(req->engine)->objm.rfc9111_invalidated++;
-        vslb_str(&req->log, SLT_Debug, STR("OBJM invalidated by HEAD"));
-    }
-    arena_rewind(req->arena, mark);
-    obj_release(&oc);
-}
-
 void rfc9111__passed(struct request *req, const struct fetch *f)
 {
     enum http_method method = (enum http_method)f->bereq->method_id;
     if (f->is_synth) {
         return;
     }
-    if (method == HTTP_M_HEAD && f->beresp->status == 200) {
-        compare_head(req, f);
+    if (f->head_answer != NULL) {
+        rfc9111__compare_head(req, f);
     }
     if (!http_9111_invalidates(method, f->beresp->status)) {
         return;

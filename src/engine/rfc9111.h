@@ -2,13 +2,17 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* What -p http_rfc9111=on changes: the engine comes here at a few points, if the parameter is set,
  * and is Varnish otherwise.  What may be stored and for how long is decided before the policy
- * speaks, which may then set times of its own; what a request asks of a lookup, after it. */
+ * speaks, which may then set times of its own or forbid storing; what a request asks of a lookup,
+ * after it.  A policy that has rules of its own reads is_rfc9111, of request or fetch, and leaves
+ * to us what we have decided: so does the built-in VCL. */
 #ifndef ENGINE_RFC9111_H
 #define ENGINE_RFC9111_H
 
 #include "engine/engine_priv.h"
 #include "http/http_rfc9111.h"
 
+/* Asked once, when a request begins: one that is half in either mode would store by one rule what
+ * was looked up by the other. */
 static inline bool rfc9111__is_on(const struct engine *engine)
 {
     return UNLIKELY(param(engine->conf.params, http_rfc9111) != 0);
@@ -46,8 +50,18 @@ MUST_USE enum rc rfc9111__withhold(struct fetch *f, struct http *stored);
 /* Gives them to this client. */
 MUST_USE enum rc rfc9111__give_back(const struct request *req, struct http *resp);
 
-/* After the head of an answer that is passed on: invalidates what it makes doubtful (sections 4.3.5
- * and 4.4). */
-void rfc9111__passed(struct request *req, const struct fetch *f);
+/* After the head of an answer that is passed on: invalidates what it makes doubtful (section 4.4),
+ * and renews or invalidates what it describes (4.3.5).  Yields. */
+YIELDS void rfc9111__passed(struct request *req, const struct fetch *f);
+
+/* ---- HEAD (rfc9111_head.c) ---- */
+
+/* The head of an answer that is passed on, as it came: if it is one to a HEAD it is remembered. */
+void rfc9111__note_head(struct fetch *f);
+/* Yields. */
+YIELDS void rfc9111__compare_head(struct request *req, const struct fetch *f);
+
+/* obj_match_fn: Vary, in the form that RFC 9111 allows. */
+bool rfc9111__match(void *request, const struct objcore *oc);
 
 #endif

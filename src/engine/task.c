@@ -313,6 +313,9 @@ static YIELDS struct policy_verdict backend_fetch_sub(struct fetch *f)
 static YIELDS struct policy_verdict backend_response_sub(struct fetch *f)
 {
     struct fetch_task *p = task_of_fetch(f);
+    if (p == NULL) {
+        return policy_says(POLICY_FAIL);
+    }
     p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
     enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_RESPONSE);
     struct policy_verdict word = says(&p->task, verdict);

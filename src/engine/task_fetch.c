@@ -96,8 +96,13 @@ static bool get_bereq_xid(struct fetch_task *p, union objm_value *v)
 
 static bool get_bereq_uncacheable(struct fetch_task *p, union objm_value *v)
 {
-    /* Where RFC 9111 has decided what may be stored, the built-in VCL has nothing to add. */
-    v->boolean = p->fetch->kind == FETCH_PASS || p->fetch->is_9111;
+    v->boolean = p->fetch->kind == FETCH_PASS;
+    return true;
+}
+
+static bool get_is_rfc9111(struct fetch_task *p, union objm_value *v)
+{
+    v->boolean = p->fetch->is_rfc9111;
     return true;
 }
 
@@ -289,6 +294,7 @@ static const struct {
     [VCL_VAR_BEREQ_IS_BGFETCH] = {get_is_bgfetch, NULL},
     [VCL_VAR_BEREQ_IS_HITMISS] = {get_is_hitmiss, NULL},
     [VCL_VAR_BEREQ_IS_HITPASS] = {get_is_hitpass, NULL},
+    [VCL_VAR_BEREQ_IS_RFC9111] = {get_is_rfc9111, NULL},
     [VCL_VAR_BEREQ_RETRIES] = {get_retries, NULL},
     [VCL_VAR_BEREQ_TIME] = {get_bereq_time, NULL},
     [VCL_VAR_BEREQ_UNCACHEABLE] = {get_bereq_uncacheable, NULL},

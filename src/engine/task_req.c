@@ -155,6 +155,7 @@ SETTABLE_REQ_FLAG(hash_ignore_busy)
 SETTABLE_REQ_FLAG(hash_ignore_vary)
 REQ_FLAG(is_hitmiss)
 REQ_FLAG(is_hitpass)
+REQ_FLAG(is_rfc9111)
 SETTABLE_REAL(ttl_s)
 SETTABLE_REAL(grace_s)
 
@@ -324,6 +325,7 @@ static const struct {
     [VCL_VAR_REQ_HASH_IGNORE_VARY] = {get_hash_ignore_vary, set_hash_ignore_vary},
     [VCL_VAR_REQ_IS_HITMISS] = {get_is_hitmiss, NULL},
     [VCL_VAR_REQ_IS_HITPASS] = {get_is_hitpass, NULL},
+    [VCL_VAR_REQ_IS_RFC9111] = {get_is_rfc9111, NULL},
     [VCL_VAR_REQ_RESTARTS] = {get_restarts, NULL},
     [VCL_VAR_REQ_STORAGE] = {get_storage, set_storage},
     [VCL_VAR_REQ_TIME] = {get_req_time, NULL},

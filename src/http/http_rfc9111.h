@@ -79,8 +79,10 @@ bool http_9111_invalidates(enum http_method method, unsigned status);
 MUST_USE enum rc http_9111_target(struct str host, struct str url, struct str reference,
                                   struct arena *arena, struct str *out);
 
-/* Whether the answer to a HEAD shows that the stored GET response is still the current one (section
- * 4.3.5). */
+/* Whether the answer to a HEAD is about the representation that is stored, and not about another
+ * encoding of it. */
+bool http_9111_head_concerns(const struct http *stored, const struct http *head);
+/* Whether it shows that the stored GET response is still the current one (section 4.3.5). */
 bool http_9111_head_agrees(const struct http *stored, uint64_t stored_len, const struct http *head);
 
 #endif

@@ -155,6 +155,13 @@ static bool agrees(const struct http *stored, const struct http *head, enum http
     return !http_has(head, id) || str_eq(http_get(stored, id), http_get(head, id));
 }
 
+bool http_9111_head_concerns(const struct http *stored, const struct http *head)
+{
+    struct str ours = http_get(stored, HDR_CONTENT_ENCODING);
+    struct str theirs = http_get(head, HDR_CONTENT_ENCODING);
+    return ours.len == theirs.len && str_eq_nocase(ours, theirs);
+}
+
 bool http_9111_head_agrees(const struct http *stored, uint64_t stored_len, const struct http *head)
 {
     uint64_t len = 0;

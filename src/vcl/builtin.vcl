@@ -41,15 +41,16 @@ sub vcl_req_method {
 	}
 }
 
-# Answers to somebody in particular are nobody else's.
+# Answers to somebody in particular are nobody else's.  With http_rfc9111 it is for the answer to say so: what may not
+# be shared is not stored.
 sub vcl_req_authorization {
-	if (req.http.Authorization) {
+	if (req.http.Authorization && !req.is_rfc9111) {
 		return (pass);
 	}
 }
 
 sub vcl_req_cookie {
-	if (req.http.Cookie) {
+	if (req.http.Cookie && !req.is_rfc9111) {
 		return (pass);
 	}
 }
@@ -171,20 +172,24 @@ sub vcl_builtin_backend_response {
 	call vcl_beresp_vary;
 }
 
+# With http_rfc9111 these four are decided already: beresp.uncacheable is true where the RFC forbids storing.
 sub vcl_beresp_stale {
-	if (beresp.ttl <= 0s) {
+	if (beresp.ttl <= 0s && !bereq.is_rfc9111) {
 		call vcl_beresp_hitmiss;
 	}
 }
 
 sub vcl_beresp_cookie {
-	if (beresp.http.Set-Cookie) {
+	if (beresp.http.Set-Cookie && !bereq.is_rfc9111) {
 		call vcl_beresp_hitmiss;
 	}
 }
 
 # Surrogate-Control is for caches like this one, and goes before what is for all.
 sub vcl_beresp_control {
+	if (bereq.is_rfc9111) {
+		return;
+	}
 	if (beresp.http.Surrogate-control ~ "(?i)no-store" ||
 	    (!beresp.http.Surrogate-Control && beresp.http.Cache-Control ~ "(?i:no-cache|no-store|private)")) {
 		call vcl_beresp_hitmiss;
@@ -192,7 +197,7 @@ sub vcl_beresp_control {
 }
 
 sub vcl_beresp_vary {
-	if (beresp.http.Vary == "*") {
+	if (beresp.http.Vary == "*" && !bereq.is_rfc9111) {
 		call vcl_beresp_hitmiss;
 	}
 }

@@ -258,11 +258,20 @@ class Cache:
         if 200 <= status < 400:
             self.stored = []
 
-    def head(self, request_fields, status, fields, length):
-        """The answer to a HEAD that was passed (section 4.3.5)."""
+    def head(self, request_fields, status, fields, length, now):
+        """The answer to a HEAD that was passed (section 4.3.5); the fields of what it makes of what is stored, if it does."""
         found = [s for s in self.matching(request_fields) if not s.is_mark]
         if status != 200 or not found or found[0].status != 200:
-            return
+            return None
         agrees = all(values(fields, n) in ([], values(found[0].fields, n)) for n in ("etag", "last-modified"))
         if not agrees or values(fields, "content-length") not in ([], [str(length)]):
             self.stored.remove(found[0])
+            return None
+        if Control(request_fields).has("no-store") or values(request_fields, "authorization"):
+            return None
+        merged = self.renewed(request_fields, found[0], fields, now)
+        if self.stored[0].is_mark:
+            # What may not be stored any more is gone, and nothing says so.
+            del self.stored[0]
+            return None
+        return merged

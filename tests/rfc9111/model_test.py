@@ -10,6 +10,7 @@ with an error, or not at all.  After each request the model says what must have 
 response, or by the backend, or with an error of ours.
 """
 import argparse
+import json
 import os
 import random
 import socket
@@ -26,6 +27,8 @@ import model                                            # noqa: E402
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 BODY = 8
+# The built-in VCL decides, but that a HEAD can be sent on as one.
+VCL = 'vcl 4.1; backend b { .host = "127.0.0.1"; .port = "%d"; } sub vcl_recv { if (req.http.X-Pass) { return (pass); } }'
 
 
 def fixdate(when):
@@ -147,6 +150,10 @@ def draw_request(rng):
         fields.append(("Pragma", rng.choice(("no-cache", "x"))))
     if rng.random() < 0.3:
         fields.append(("X-V", rng.choice("ab")))
+    if rng.random() < 0.1:
+        fields.append(("Authorization", "Basic YTpi"))
+    if rng.random() < 0.1:
+        fields.append(("Cookie", "a=b"))
     kind = rng.choice(("GET",) * 10 + ("HEAD", "HEAD", "POST", "PASSED HEAD"))
     return kind, fields
 
@@ -172,7 +179,7 @@ class Sequence:
 
     def ask(self, kind, fields):
         method = kind.split()[-1]
-        extra = [("Cookie", "a=b")] if kind == "PASSED HEAD" else []
+        extra = [("X-Pass", "yes")] if kind == "PASSED HEAD" else []
         body = [("Content-Length", "0")] if method == "POST" else []
         del self.origin.seen[:]
         resp = self.client.get(self.path, method, headers=[f"{n}: {v}" for n, v in fields + extra + body])
@@ -230,12 +237,16 @@ class Sequence:
         if wish.no_store:
             # It was passed on as it came.
             if kind == "HEAD":
-                self.cache.head(fields, answer[0], answer[1], BODY)
+                self.head(fields, answer, now)
         else:
             self.cache.fetched(fields, answer[0], answer[1], now)
             for s in self.cache.stored[:1]:
                 self.revisions.setdefault(id(s), answer[2])
         return True
+
+    def head(self, fields, answer, now):
+        if self.cache.head(fields, answer[0], answer[1], BODY, now):
+            self.revisions[id(self.cache.stored[0])] = answer[2]    # its head is the new one
 
     def draw_renewal(self, now):
         """A 304 with fields of some other response, but not of another entity."""
@@ -297,7 +308,7 @@ class Sequence:
             elif kind == "POST":
                 self.cache.unsafe(answer[0])
             else:
-                self.cache.head(fields, answer[0], answer[1], BODY)
+                self.head(fields, answer, now)
         self.keep = [*getattr(self, "keep", []), *self.cache.stored]    # no id is used twice
         return goes_on and not any(s.is_doubtful for s in self.cache.stored)
 
@@ -312,6 +323,8 @@ def main():
     origin = Origin()
     failed = steps = 0
     with Daemon(os.path.abspath(args.daemon), f"127.0.0.1:{origin.port}", ["-p", "http_rfc9111=on"]) as daemon:
+        daemon.cli_ok("vcl.inline", "heads", json.dumps(VCL % origin.port))
+        daemon.cli_ok("vcl.use", "heads")
         client = Client(daemon.address)
         for n in range(args.sequences):
             sequence = Sequence(origin, client, f"/{n}", random.Random(args.seed * 1000003 + n), args.v)

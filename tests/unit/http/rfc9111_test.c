@@ -496,6 +496,21 @@ static void heads_that_agree(void **state)
     }
 }
 
+static void heads_of_another_encoding(void **state)
+{
+    (void)state;
+    struct head plain;
+    struct head gzip;
+    struct head gzip_too;
+    response(&plain, 200, (const char *const[]){"ETag", "\"1\"", NULL});
+    response(&gzip, 200, (const char *const[]){"Content-Encoding", "gzip", NULL});
+    response(&gzip_too, 200, (const char *const[]){"Content-Encoding", "GZip", NULL});
+    assert_true(http_9111_head_concerns(&plain.h, &plain.h));
+    assert_true(http_9111_head_concerns(&gzip.h, &gzip_too.h));
+    assert_false(http_9111_head_concerns(&plain.h, &gzip.h));
+    assert_false(http_9111_head_concerns(&gzip.h, &plain.h));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +525,7 @@ int main(void)
         cmocka_unit_test(what_ends_the_life_of_objects),
         cmocka_unit_test(locations),
         cmocka_unit_test(heads_that_agree),
+        cmocka_unit_test(heads_of_another_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
