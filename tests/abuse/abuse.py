@@ -419,7 +419,7 @@ def smuggling(daemon, origin):
 @case("-p", "first_byte_timeout=1")
 def unread_body(daemon, origin):
     """The backend fails before the request's body was read: the body does not become the next request."""
-    origin.refuse()
+    origin.close()
     evil = "/b/evil/10"
     for rest in CLEAR.values():
         with raw(daemon.address) as sock:

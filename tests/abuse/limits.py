@@ -25,6 +25,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from objm.recorder import Recorder                      # noqa: E402
+from objm.server import Server                          # noqa: E402
 from abuse import aftermath, bodies, Client, Cut, Daemon, drain, expect, get, Origin, raw, request        # noqa: E402
 
 CASES = {}
@@ -370,41 +371,23 @@ def memory(daemon, origin):
 
 # ---- storms ----
 
-class Failing:
+class Failing(Server):
     """A backend that takes connections, reads a request, and after a moment closes without an answer.  Counts."""
 
-    def __init__(self, address=("127.0.0.1", 0)):
-        self.listener = socket.create_server(address, backlog=4096)
-        self.address = self.listener.getsockname()
-        self.accepted = self.requests = 0
-        self.lock = threading.Lock()
+    def __init__(self):
+        self.requests = 0
         self.gate = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(backlog=4096)
 
-    def _accept(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
+    def serve(self, conn):
+        if conn.recv(65536):
             with self.lock:
-                self.accepted += 1
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
-
-    def _serve(self, conn):
-        with conn:
-            if conn.recv(65536):
-                with self.lock:
-                    self.requests += 1
-                self.gate.wait()
+                self.requests += 1
+            self.gate.wait()
 
     def close(self):
         self.gate.set()
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        super().close()
 
 
 def crowd(address, path_of, n):
@@ -458,7 +441,7 @@ def storm_on_many_objects(daemon, origin):
     """Each wants another object of a backend that refuses connections: a handful are tried, not everybody's."""
     path = bodies.path_of("s", 10)
     get(daemon.address, path)
-    origin.refuse()
+    origin.close()
     began = time.monotonic()
     assert get(daemon.address, bodies.path_of("first", 10)).status == 503
     socks = crowd(daemon.address, lambda i: bodies.path_of(f"s{i}", 10), CLIENTS)
@@ -485,7 +468,7 @@ def storm_on_a_stale_object(daemon, origin):
     path = bodies.path_of("g", 1000, "max-age=1")
     get(daemon.address, path)
     time.sleep(1.2)
-    origin.refuse()
+    origin.close()
     assert get(daemon.address, bodies.path_of("first", 10)).status == 503
     socks = crowd(daemon.address, lambda i: path, CLIENTS // 2)
     assert all_answered(socks, 30) == {200: CLIENTS // 2}

@@ -26,6 +26,7 @@ from objm import bodies                                 # noqa: E402
 from objm.client import Client                          # noqa: E402
 from objm.daemon import Daemon                          # noqa: E402
 from objm.origin import Origin                          # noqa: E402
+from objm.server import Server                          # noqa: E402
 
 MIB = 1 << 20
 UNIT = 1 << 16
@@ -41,31 +42,21 @@ class Failure(Exception):
     pass
 
 
-class Big:
+class Big(Server):
     """An origin whose every unit of 64 KiB begins with its number."""
 
     def __init__(self, size):
         self.units = size // UNIT
         self.requests = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.host, self.port = self.listener.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self):
-        while True:
-            conn, _ = self.listener.accept()
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
-
-    def _serve(self, conn):
-        try:
-            with conn, conn.makefile("rb") as reader:
-                line = reader.readline()
-                while reader.readline().strip():
-                    pass
-                self.requests += 1
-                self._answer(conn, line.split()[1].decode())
-        except OSError:
-            pass        # the cache has gone: its readers will say whether they had everything
+    def serve(self, conn):
+        with conn.makefile("rb") as reader:
+            line = reader.readline()
+            while reader.readline().strip():
+                pass
+            self.requests += 1
+            self._answer(conn, line.split()[1].decode())
 
     def _answer(self, conn, path):
         chunked = "length" not in path

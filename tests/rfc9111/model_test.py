@@ -13,15 +13,14 @@ import argparse
 import json
 import os
 import random
-import socket
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from objm.client import Client                          # noqa: E402
 from objm.daemon import Daemon                          # noqa: E402
+from objm.server import Server                          # noqa: E402
 import model                                            # noqa: E402
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -36,22 +35,15 @@ def fixdate(when):
     return f"{DAYS[t.tm_wday]}, {t.tm_mday:02} {MONTHS[t.tm_mon - 1]} {t.tm_year:04} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
 
 
-class Origin:
+class Origin(Server):
     """Answers each path with what plan[path] says: (status, fields, revision, fields of a 304 if it is asked
     conditionally, or None), or None: not at all."""
 
     def __init__(self):
         self.plan, self.seen = {}, []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self):
-        while True:
-            conn, _ = self.listener.accept()
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
-
-    def _serve(self, conn):
+    def serve(self, conn):
         reader = conn.makefile("rb")
         while line := reader.readline():
             method, path, _ = line.decode().split()
@@ -76,9 +68,6 @@ class Origin:
                 lines.append(f"Content-Length: {BODY}")
             body = "" if method == "HEAD" else f"{revision:0{BODY}}"
             conn.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode("latin-1"))
-        # A close alone leaves the connection open as long as `reader` lives.
-        conn.shutdown(socket.SHUT_RDWR)
-        conn.close()
 
 
 # ---- what is drawn; all ages and lifetimes stay 40 seconds apart ----

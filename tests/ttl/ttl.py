@@ -14,15 +14,14 @@ import os
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from objm.client import Client                          # noqa: E402
 from objm.daemon import Daemon                          # noqa: E402
+from objm.server import Server                          # noqa: E402
 
 SKIPPED = 77
 SLACK_S = 2
@@ -151,21 +150,14 @@ def mixed_cases(rng, count):
         yield rng.choice((200, 200, 200, 404, 301, 302, 307, 500)), tuple(fields)
 
 
-class Origin:
+class Origin(Server):
     """Answers /ROUND/N with case N."""
 
     def __init__(self, cases):
         self.cases = cases
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self):
-        while True:
-            conn, _ = self.listener.accept()
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
-
-    def _serve(self, conn):
+    def serve(self, conn):
         reader = conn.makefile("rb")
         while line := reader.readline():
             while reader.readline().strip():

@@ -8,35 +8,23 @@ Each response says its X-Path and its X-Version; bump() makes the next version o
 response has: answer() tells what the origin did for that one, and when.
 """
 import collections
-import socket
 import threading
 import time
 
 from . import bodies
+from .server import Server
 
 
-class Origin:
+class Origin(Server):
     def __init__(self, host="127.0.0.1"):
-        self.listener = socket.create_server((host, 0), backlog=1024)
-        self.host, self.port = self.listener.getsockname()
-        self.lock = threading.Lock()
         self.versions = collections.Counter()
         self.history = collections.defaultdict(list)
         self.requests = collections.Counter()
         self.total = 0
         self.answers = []
-        self.open = set()
         self.gate = threading.Event()
         self.gate.set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def refuse(self):
-        """Nobody listens from now on, and what is open is closed."""
-        self.close()
-
-    def reopen(self):
-        self.listener = socket.create_server((self.host, self.port), backlog=1024)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__((host, 0))
 
     # ---- answers ----
 
@@ -77,45 +65,15 @@ class Origin:
         with self.lock:
             return self.requests[path]
 
-    def close(self):
-        try:
-            # Closing alone leaves the port open as long as accept() waits in another thread.
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-        with self.lock:
-            conns = list(self.open)
-        for conn in conns:
-            try:
-                conn.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
     # ---- serving ----
 
-    def _accept(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
-            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
-
-    def _serve(self, conn):
-        with self.lock:
-            self.open.add(conn)
+    def serve(self, conn):
+        reader = conn.makefile("rb")
         try:
-            reader = conn.makefile("rb")
             while self._one(conn, reader):
                 pass
-        except (OSError, ValueError):
-            pass        # gone, or not HTTP: a cache's fault only if a client notices
-        finally:
-            with self.lock:
-                self.open.discard(conn)
-            conn.close()
+        except ValueError:
+            pass        # not HTTP: a cache's fault only if a client notices
 
     def _one(self, conn, reader):
         line = reader.readline(65536)

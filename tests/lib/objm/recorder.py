@@ -8,51 +8,20 @@ connection ends with them.
 """
 import collections
 import re
-import socket
-import threading
 
+from .server import Server
 from .strict import Fault, Reader, Short
 
 KEY = re.compile(rb"\b[a-z]{1,2}[0-9]+\b")
 
 
-class Recorder:
+class Recorder(Server):
     def __init__(self, reply=None, host="127.0.0.1"):
-        self.listener = socket.create_server((host, 0), backlog=1024)
-        self.host, self.port = self.listener.getsockname()
         self.reply = reply
-        self.lock = threading.Lock()
         self.arrived = collections.defaultdict(list)
         self.faults = []
         self.serial = 0
-        self.connections = 0
-        self.open = set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-        with self.lock:
-            for conn in self.open:
-                try:
-                    conn.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-    def _accept(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
-            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self.lock:
-                self.connections += 1
-                self.open.add(conn)
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+        super().__init__((host, 0))
 
     def _enter(self, msg):
         with self.lock:
@@ -71,7 +40,7 @@ class Recorder:
         conn.sendall(head if msg.start[0] == b"HEAD" else head + body)
         return True
 
-    def _serve(self, conn):
+    def serve(self, conn):
         data = b""
         try:
             while piece := conn.recv(262144):
@@ -91,9 +60,3 @@ class Recorder:
         except Fault as e:
             with self.lock:
                 self.faults.append(f"{e} in {data[:300]!r}")
-        except OSError:
-            pass
-        finally:
-            with self.lock:
-                self.open.discard(conn)
-            conn.close()
