@@ -117,6 +117,17 @@ static int fd_of(struct objcore *oc)
     return payload.fd;
 }
 
+/* A fetch that replaces what is there, and has taken over its body. */
+static struct objcore *adopting(struct bench *b)
+{
+    struct lookup next = look(b, true);
+    CHECK(obj_replaces(next.busy) != NULL);
+    store(b, next.busy, BODY_BYTES);
+    enum rc rc = obj_adopt(next.busy, obj_replaces(next.busy));
+    CHECK(rc == RC_OK);
+    return next.busy;
+}
+
 static void hand_over(void *arg)
 {
     struct bench *b = arg;
@@ -125,18 +136,14 @@ static void hand_over(void *arg)
     struct lookup old = look(b, false);
     int fd = fd_of(old.oc);
     for (unsigned i = 0; i < 5; i++) {
-        struct lookup next = look(b, true);
-        CHECK(obj_replaces(next.busy) != NULL);
-        store(b, next.busy, BODY_BYTES);
-        enum rc rc = obj_adopt(next.busy, obj_replaces(next.busy));
+        struct objcore *next = adopting(b);
+        CHECK(obj_ready(next));
+        CHECK(obj_len(next) == BODY_BYTES);
+        check_body(next, BODY_BYTES); /* before it is finished, too */
+        enum rc rc = obj_finish(next);
         CHECK(rc == RC_OK);
-        CHECK(obj_ready(next.busy));
-        CHECK(obj_len(next.busy) == BODY_BYTES);
-        check_body(next.busy, BODY_BYTES); /* before it is finished, too */
-        rc = obj_finish(next.busy);
-        CHECK(rc == RC_OK);
-        CHECK(fd_of(next.busy) == fd);
-        obj_release(&next.busy);
+        CHECK(fd_of(next) == fd);
+        obj_release(&next);
         fiber_yield();
     }
     CHECK(used(b) < before + ((uint64_t)1 << 20));
@@ -162,16 +169,13 @@ static void purge_between(void *arg)
 {
     struct bench *b = arg;
     put(b, BODY_BYTES);
-    struct lookup next = look(b, true);
-    store(b, next.busy, BODY_BYTES);
-    enum rc rc = obj_adopt(next.busy, obj_replaces(next.busy));
-    CHECK(rc == RC_OK);
+    struct objcore *next = adopting(b);
     CHECK(cache_purge(b->cache, &(struct digest){{0}}) == 1);
-    CHECK(!obj_ready(next.busy));
-    rc = obj_finish(next.busy);
+    CHECK(!obj_ready(next));
+    enum rc rc = obj_finish(next);
     CHECK(rc == RC_OK);
-    check_body(next.busy, BODY_BYTES);
-    obj_release(&next.busy);
+    check_body(next, BODY_BYTES);
+    obj_release(&next);
     struct lookup found = look(b, false);
     CHECK(found.kind == LOOKUP_MISS);
     obj_fail(found.busy);
@@ -188,12 +192,9 @@ static void fail_after(void *arg)
 {
     struct bench *b = arg;
     put(b, BODY_BYTES);
-    struct lookup next = look(b, true);
-    store(b, next.busy, BODY_BYTES);
-    enum rc rc = obj_adopt(next.busy, obj_replaces(next.busy));
-    CHECK(rc == RC_OK);
-    obj_fail(next.busy);
-    obj_release(&next.busy);
+    struct objcore *next = adopting(b);
+    obj_fail(next);
+    obj_release(&next);
     struct lookup found = look(b, false);
     CHECK(found.kind == LOOKUP_HIT);
     check_body(found.oc, BODY_BYTES);

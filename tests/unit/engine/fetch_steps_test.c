@@ -9,28 +9,7 @@
 
 #include "rig.h"
 
-#define OK_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-#define OTHER_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
 #define SHORT_ANSWER "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhello"
-#define END_OF_SCRIPT                                                                              \
-    {                                                                                              \
-        .hook = HOOK__COUNT                                                                        \
-    }
-#define SAYS(name)                                                                                 \
-    {                                                                                              \
-        .action = POLICY_##name                                                                    \
-    }
-#define ERROR(code, text)                                                                          \
-    {                                                                                              \
-        .action = POLICY_ERROR, .status = (code), .reason = STR_INIT(text)                         \
-    }
-
-static const char *const no_answers[] = {NULL};
-static const char *const one_answer[] = {OK_ANSWER, NULL};
-static const char *const two_answers[] = {OK_ANSWER, OTHER_ANSWER, NULL};
-
-#define expect_trace(rig, text) assert_string_equal(rig_trace(rig), text)
-
 /* ---- retry ---- */
 
 static void retries_once(void *arg)
@@ -160,7 +139,7 @@ static void cached_error(void *arg)
 static void an_error_with_a_body_may_be_kept(void **state)
 {
     (void)state;
-    const struct line script[] = {{HOOK_BACKEND_FETCH, ERROR(404, "Mine"), NULL},
+    const struct line script[] = {{HOOK_BACKEND_FETCH, SAYS_STATUS(ERROR, 404, "Mine"), NULL},
                                   {HOOK_BACKEND_ERROR, SAYS(DELIVER), makes_page},
                                   END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = no_answers, .fn = cached_error});
@@ -184,7 +163,7 @@ static void error_of_a_response(void *arg)
 static void a_response_may_be_made_an_error(void **state)
 {
     (void)state;
-    const struct line script[] = {{HOOK_BACKEND_RESPONSE, ERROR(418, "Teapot"), NULL},
+    const struct line script[] = {{HOOK_BACKEND_RESPONSE, SAYS_STATUS(ERROR, 418, "Teapot"), NULL},
                                   END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = two_answers, .fn = error_of_a_response});
 }

@@ -20,6 +20,10 @@
 #include "shm/vsm.h"
 #include "support/run_fiber.h"
 
+const char *const no_answers[] = {NULL};
+const char *const one_answer[] = {OK_ANSWER, NULL};
+const char *const two_answers[] = {OK_ANSWER, OTHER_ANSWER, NULL};
+
 /* ---- the backend: a thread with blocking calls ---- */
 
 struct origin {

@@ -67,4 +67,25 @@ const char *rig_last_request(struct rig *rig);
  * tag and the beginning of its text, "VCL_return restart". */
 bool rig_log_has(const char *const *records);
 
+/* ---- words of scripts ---- */
+
+#define OK_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+#define OTHER_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
+#define END_OF_SCRIPT                                                                              \
+    {                                                                                              \
+        .hook = HOOK__COUNT                                                                        \
+    }
+#define SAYS(name)                                                                                 \
+    {                                                                                              \
+        .action = POLICY_##name                                                                    \
+    }
+#define SAYS_STATUS(name, code, text)                                                              \
+    {                                                                                              \
+        .action = POLICY_##name, .status = (code), .reason = STR_INIT(text)                        \
+    }
+extern const char *const no_answers[];
+extern const char *const one_answer[];
+extern const char *const two_answers[];
+#define expect_trace(rig, text) assert_string_equal(rig_trace(rig), text)
+
 #endif

@@ -9,27 +9,6 @@
 
 #include "rig.h"
 
-#define OK_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-#define OTHER_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
-#define END_OF_SCRIPT                                                                              \
-    {                                                                                              \
-        .hook = HOOK__COUNT                                                                        \
-    }
-#define SAYS(name)                                                                                 \
-    {                                                                                              \
-        .action = POLICY_##name                                                                    \
-    }
-#define SYNTH(code, text)                                                                          \
-    {                                                                                              \
-        .action = POLICY_SYNTH, .status = (code), .reason = STR_INIT(text)                         \
-    }
-
-static const char *const no_answers[] = {NULL};
-static const char *const one_answer[] = {OK_ANSWER, NULL};
-static const char *const two_answers[] = {OK_ANSWER, OTHER_ANSWER, NULL};
-
-#define expect_trace(rig, text) assert_string_equal(rig_trace(rig), text)
-
 /* ---- recv ---- */
 
 static void miss_then_hit(void *arg)
@@ -137,7 +116,7 @@ static void synthetic(void *arg)
 static void a_response_of_our_own_with_a_body(void **state)
 {
     (void)state;
-    const struct line script[] = {{HOOK_RECV, SYNTH(750, "Ours"), NULL},
+    const struct line script[] = {{HOOK_RECV, SAYS_STATUS(SYNTH, 750, "Ours"), NULL},
                                   {HOOK_SYNTH, SAYS(DELIVER), makes_page},
                                   END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = one_answer, .fn = synthetic});
@@ -157,8 +136,9 @@ static void synth_restarts(void *arg)
 static void synth_may_restart(void **state)
 {
     (void)state;
-    const struct line script[] = {
-        {HOOK_RECV, SYNTH(750, "Ours"), NULL}, {HOOK_SYNTH, SAYS(RESTART), NULL}, END_OF_SCRIPT};
+    const struct line script[] = {{HOOK_RECV, SAYS_STATUS(SYNTH, 750, "Ours"), NULL},
+                                  {HOOK_SYNTH, SAYS(RESTART), NULL},
+                                  END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = one_answer, .fn = synth_restarts});
 }
 
@@ -174,8 +154,9 @@ static void synth_fails(void *arg)
 static void synth_may_fail(void **state)
 {
     (void)state;
-    const struct line script[] = {
-        {HOOK_RECV, SYNTH(750, "Ours"), NULL}, {HOOK_SYNTH, SAYS(FAIL), NULL}, END_OF_SCRIPT};
+    const struct line script[] = {{HOOK_RECV, SAYS_STATUS(SYNTH, 750, "Ours"), NULL},
+                                  {HOOK_SYNTH, SAYS(FAIL), NULL},
+                                  END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .fn = synth_fails});
 }
 
@@ -211,7 +192,7 @@ static void what_recv_purges_is_gone(void **state)
                                   {HOOK_RECV, SAYS(PURGE), NULL},
                                   {HOOK_RECV, SAYS(HASH), NULL},
                                   {HOOK_RECV, SAYS(PURGE), NULL},
-                                  {HOOK_PURGE, SYNTH(200, "Purged"), NULL},
+                                  {HOOK_PURGE, SAYS_STATUS(SYNTH, 200, "Purged"), NULL},
                                   {HOOK_PURGE, SAYS(RESTART), NULL},
                                   END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = answers, .fn = purges});
@@ -239,7 +220,7 @@ static void hit_turns(void *arg)
 static void a_hit_may_turn_elsewhere(void **state)
 {
     (void)state;
-    const struct line script[] = {{HOOK_HIT, SYNTH(751, "No"), NULL},
+    const struct line script[] = {{HOOK_HIT, SAYS_STATUS(SYNTH, 751, "No"), NULL},
                                   {HOOK_HIT, SAYS(PASS), NULL},
                                   {HOOK_HIT, SAYS(RESTART), NULL},
                                   END_OF_SCRIPT};
@@ -264,7 +245,7 @@ static void miss_turns(void *arg)
 static void a_miss_may_turn_elsewhere(void **state)
 {
     (void)state;
-    const struct line script[] = {{HOOK_MISS, SYNTH(751, "No"), NULL},
+    const struct line script[] = {{HOOK_MISS, SAYS_STATUS(SYNTH, 751, "No"), NULL},
                                   {HOOK_MISS, SAYS(PASS), NULL},
                                   {HOOK_MISS, SAYS(RESTART), NULL},
                                   END_OF_SCRIPT};
@@ -286,7 +267,7 @@ static void a_pass_may_turn_elsewhere(void **state)
     (void)state;
     const struct line script[] = {{HOOK_RECV, SAYS(PASS), NULL},
                                   {HOOK_RECV, SAYS(PASS), NULL},
-                                  {HOOK_PASS, SYNTH(751, "No"), NULL},
+                                  {HOOK_PASS, SAYS_STATUS(SYNTH, 751, "No"), NULL},
                                   {HOOK_PASS, SAYS(RESTART), NULL},
                                   END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = one_answer, .fn = pass_turns});
@@ -310,8 +291,9 @@ static void deliver_turns(void *arg)
 static void a_delivery_may_turn_elsewhere(void **state)
 {
     (void)state;
-    const struct line script[] = {
-        {HOOK_DELIVER, SYNTH(751, "No"), NULL}, {HOOK_DELIVER, SAYS(RESTART), NULL}, END_OF_SCRIPT};
+    const struct line script[] = {{HOOK_DELIVER, SAYS_STATUS(SYNTH, 751, "No"), NULL},
+                                  {HOOK_DELIVER, SAYS(RESTART), NULL},
+                                  END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = one_answer, .fn = deliver_turns});
 }
 

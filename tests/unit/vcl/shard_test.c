@@ -69,6 +69,16 @@ static void stop(struct bench *b)
     fake_free(&b->f);
 }
 
+/* Of key 0 the order is 1 2 3. */
+static void start_with_three(struct bench *b)
+{
+    start(b);
+    for (unsigned n = 0; n < 3; n++) {
+        add(b, n, n == 2 ? "third" : NULL, 0);
+    }
+    assert_true(reconfigure(b, 25));
+}
+
 /* backend(by = KEY, key, alt, healthy): the number of the backend, 0: none. */
 static int pick(struct bench *b, uint32_t key, int64_t alt, enum shard_healthy healthy)
 {
@@ -156,11 +166,7 @@ static void sick_backends_are_passed_over(void **state)
 {
     (void)state;
     struct bench b;
-    start(&b);
-    for (unsigned n = 0; n < 3; n++) {
-        add(&b, n, n == 2 ? "third" : NULL, 0);
-    }
-    assert_true(reconfigure(&b, 25));
+    start_with_three(&b);
     /* The order of key 0 is 1 2 3. */
     b.leaf[0].is_sick = true;
     assert_int_equal(pick(&b, 0, 0, SHARD_CHOSEN), 2);
@@ -261,11 +267,7 @@ static void parameters_of_a_fetch_are_its_own(void **state)
 {
     (void)state;
     struct bench b;
-    start(&b);
-    for (unsigned n = 0; n < 3; n++) {
-        add(&b, n, n == 2 ? "third" : NULL, 0);
-    }
-    assert_true(reconfigure(&b, 25));
+    start_with_three(&b);
     const struct objm_object *object = fake_object(&vcl__mod_directors, "shard_param");
     void *param = fake_object_new(b.f, object, "p", NULL, 0);
     b.f->ctx.where = OBJM_IN_INIT;
