@@ -412,6 +412,40 @@ static enum rc wait_answer(struct mgt *mgt, bool is_sending, uint64_t deadline_n
     return mgt->is_ending ? RC_CANCELLED : RC_OK;
 }
 
+enum rc mgt__child_wait(struct mgt *mgt, int fd, uint64_t deadline_ns)
+{
+    struct mgt_child *child = &mgt->child;
+    struct pollfd fds[] = {
+        {.fd = fd, .events = POLLIN},
+        {.fd = mgt->signal_fd, .events = POLLIN},
+        {.fd = mgt->vault == NULL ? -1 : vault_poll_fd(mgt->vault), .events = POLLIN},
+        {.fd = child->out_fd, .events = POLLIN}};
+    while (!mgt->is_ending) {
+        uint64_t now_ns = clock_mono_ns();
+        if (now_ns >= deadline_ns) {
+            return RC_TIMEOUT;
+        }
+        uint64_t left_ms = (deadline_ns - now_ns) / NS_PER_MS + 1;
+        int n = poll(fds, ARRAY_SIZE(fds), left_ms > 60000 ? 60000 : (int)left_ms);
+        CHECK(n >= 0 || errno == EINTR);
+        if (n > 0 && fds[0].revents != 0) {
+            return RC_OK;
+        }
+        if (n > 0 && fds[1].revents != 0) {
+            mgt__signals(mgt);
+        }
+        /* What has ended is looked at by whoever waits for that; here it would only wake us. */
+        if (n > 0 && fds[2].revents != 0) {
+            vault_receive(mgt->vault);
+            fds[2].fd = (fds[2].revents & (POLLHUP | POLLERR)) != 0 ? -1 : fds[2].fd;
+        }
+        if (n > 0 && fds[3].revents != 0 && !take_output(child)) {
+            fds[3].fd = -1;
+        }
+    }
+    return RC_CANCELLED;
+}
+
 enum rc mgt__child_ask(struct mgt *mgt, const struct cli_request *req, unsigned *status,
                        struct cli_text *text)
 {
@@ -419,6 +453,12 @@ enum rc mgt__child_ask(struct mgt *mgt, const struct cli_request *req, unsigned 
     enum rc rc = child->cli_fd < 0 ? RC_RESET : RC_OK;
     struct cli_text line = {0};
     cli_request_put(&line, req);
+    if (line.len > CLI_REQUEST_MAX) {
+        cli_text_free(&line);
+        *status = CLI_CANNOT;
+        cli_text_printf(text, "Too long for the worker: %.*s", STR_ARG(req->argv[0]));
+        return RC_LIMIT;
+    }
     struct str left = cli_text_str(&line);
     uint64_t deadline_ns = clock_after(clock_mono_ns(), param(mgt->params.shared, cli_timeout));
     while (rc == RC_OK) {

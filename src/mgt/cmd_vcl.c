@@ -442,10 +442,23 @@ void mgt__cmd_vcl_label(struct cli *cli, void *ctx)
 
 /* ---- looking ---- */
 
-static void print(void *arg, struct str text)
+static void show_verbose(struct cli *cli, unsigned at, const char *name, struct str text)
 {
-    struct cli *cli = arg;
+    cli_printf(cli, "// VCL.SHOW %u %zu %s\n", at, text.len, name);
     cli_text_add(cli->text, text);
+    cli_text_add(cli->text, STR("\n"));
+}
+
+static void show(struct cli *cli, const struct vcc_output *out, bool is_verbose)
+{
+    if (!is_verbose) {
+        cli_text_add(cli->text, out->sources[0].text);
+        return;
+    }
+    for (unsigned i = 0; i < out->sources_count; i++) {
+        show_verbose(cli, i, out->sources[i].name, out->sources[i].text);
+    }
+    show_verbose(cli, out->sources_count, "<builtin>", str_of(vcl_builtin()));
 }
 
 void mgt__cmd_vcl_show(struct cli *cli, void *ctx)
@@ -477,7 +490,7 @@ void mgt__cmd_vcl_show(struct cli *cli, void *ctx)
         }
         v = v->target;
     }
-    vcl_program_show(v->prog, is_verbose, print, cli);
+    show(cli, &v->out, is_verbose);
 }
 
 void mgt__cmd_vcl_deps(struct cli *cli, void *ctx)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* Who the worker is.  The manager stays what it was started as: it binds ports and replaces
- * workers, and reads nothing from clients.  All that meets the network runs in the worker, as a
- * user that owns nothing but its shared memory directory.
+/* Who the worker is, and who compiles VCL.  The manager stays what it was started as: it binds
+ * ports and replaces workers, and reads nothing from clients.  All that meets the network runs in
+ * the worker, as a user that owns nothing but its shared memory directory; and what reads VCL runs
+ * in a child (vcc.c), as a user that owns nothing.
  *
  * -j unix,user=U,workuser=W,ccgroup=G is taken as varnishd takes it: W is the worker's user, U
- * (whose group may read our files) stands in for W, and G was the compiler's group, which is not
- * needed. */
+ * compiles (its group may read our files) and stands in for W, and G was the C compiler's
+ * group, which is not needed. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -60,6 +61,28 @@ static enum rc find_user(const char *name, struct passwd **user, struct cli_text
     return RC_OK;
 }
 
+static void set_compiler(struct mgt_jail *jail, const struct passwd *user)
+{
+    (void)snprintf(jail->compiler, sizeof jail->compiler, "%s", user->pw_name);
+    jail->compiler_uid = user->pw_uid;
+    jail->compiler_gid = user->pw_gid;
+}
+
+/* Nobody was named to compile: varnish, as varnishd does it, else the worker's user. */
+static void fill_compiler(struct mgt_jail *jail)
+{
+    const struct passwd *user = getpwnam("varnish");
+    if (user == NULL || user->pw_uid == 0) {
+        user = getpwuid(jail->uid);
+    }
+    if (user != NULL) {
+        set_compiler(jail, user);
+    } else {
+        jail->compiler_uid = jail->uid;
+        jail->compiler_gid = jail->gid;
+    }
+}
+
 static enum rc fill_named(struct mgt_jail *jail, const struct names *names, struct cli_text *why)
 {
     struct passwd *user;
@@ -72,6 +95,7 @@ static enum rc fill_named(struct mgt_jail *jail, const struct names *names, stru
         if (rc != RC_OK) {
             return rc;
         }
+        set_compiler(jail, user);
         jail->uid = user->pw_uid;
         jail->gid = user->pw_gid;
         jail->file_gid = user->pw_gid;
@@ -140,9 +164,22 @@ enum rc mgt__jail_parse(struct mgt_jail *jail, const char *spec, struct cli_text
     jail->is_on = true;
     if (names.user[0] == '\0' && names.workuser[0] == '\0') {
         rc = fill_default(jail, why);
-        return rc == RC_OK ? fill_named(jail, &names, why) : rc;
     }
-    return fill_named(jail, &names, why);
+    if (rc == RC_OK) {
+        rc = fill_named(jail, &names, why);
+    }
+    if (rc == RC_OK && jail->compiler[0] == '\0') {
+        fill_compiler(jail);
+    }
+    return rc;
+}
+
+/* Whatever else the caller had as its rights is gone when this returns. */
+static void become(uid_t uid, gid_t gid)
+{
+    CHECK(setresgid(gid, gid, gid) == 0);
+    CHECK(setresuid(uid, uid, uid) == 0);
+    CHECK(uid == 0 || setuid(0) != 0);
 }
 
 void mgt__jail_enter(const struct mgt_jail *jail)
@@ -150,11 +187,22 @@ void mgt__jail_enter(const struct mgt_jail *jail)
     (void)umask(027);
     if (jail->is_on) {
         CHECK(setgroups(1, &jail->gid) == 0);
-        CHECK(setresgid(jail->gid, jail->gid, jail->gid) == 0);
-        CHECK(setresuid(jail->uid, jail->uid, jail->uid) == 0);
-        CHECK(jail->uid == 0 || setuid(0) != 0);
+        become(jail->uid, jail->gid);
     }
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     /* A change of user forbids core files; a crash should leave one where the system allows it. */
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+void mgt__jail_enter_compiler(const struct mgt_jail *jail)
+{
+    (void)umask(027);
+    if (jail->is_on) {
+        /* VCL and modules may be there for one of its groups only. */
+        if (jail->compiler[0] == '\0' || initgroups(jail->compiler, jail->compiler_gid) != 0) {
+            CHECK(setgroups(1, &jail->compiler_gid) == 0);
+        }
+        become(jail->compiler_uid, jail->compiler_gid);
+    }
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

@@ -218,6 +218,8 @@ static enum rc configure_vcls(struct mgt *mgt, struct cli_text *why)
     }
     if (rc == RC_OK && !list_is_empty(&mgt->vcls.all)) {
         mgt->vcls.active = CONTAINER_OF(mgt->vcls.all.prev, struct mgt_vcl, link);
+    }
+    if (rc == RC_OK && !args->is_check) {
         cli_text_clear(why);
     }
     return rc;

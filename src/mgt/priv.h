@@ -107,17 +107,21 @@ MUST_USE enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops, 
 void mgt__listens_shut(struct mgt_listens *listens);
 void mgt__listens_end(struct mgt_listens *listens);
 
-/* ---- jail.c: who the worker is ---- */
+/* ---- jail.c: who the worker is, and who compiles ---- */
 
 struct mgt_jail {
     bool is_on;
     uid_t uid;
     gid_t gid;
-    gid_t file_gid; /* whoever is in this group may watch us */
+    gid_t file_gid;    /* whoever is in this group may watch us */
+    char compiler[64]; /* the user that reads and compiles VCL */
+    uid_t compiler_uid;
+    gid_t compiler_gid;
 };
 MUST_USE enum rc mgt__jail_parse(struct mgt_jail *jail, const char *spec, struct cli_text *why);
 /* In the child. */
 void mgt__jail_enter(const struct mgt_jail *jail);
+void mgt__jail_enter_compiler(const struct mgt_jail *jail);
 
 /* ---- workdir.c: directory, pid files, secret ---- */
 
@@ -178,8 +182,11 @@ const char *mgt__state_text(enum mgt_state state);
 MUST_USE enum rc mgt__child_start(struct mgt *mgt, struct cli_text *why);
 /* Asks it to end, and waits until it has. */
 void mgt__child_stop(struct mgt *mgt);
-/* Sends a request and waits for the answer.  RC_RESET or RC_TIMEOUT: it is gone or will be killed;
- * *status is CLI_COMMS then, with a text. */
+/* Waits until `fd` can be read, and meanwhile takes what a worker sends.  RC_TIMEOUT;
+ * RC_CANCELLED: the manager was told to end. */
+MUST_USE enum rc mgt__child_wait(struct mgt *mgt, int fd, uint64_t deadline_ns);
+/* Sends a request and waits for the answer.  RC_LIMIT: it is too long to be sent; RC_RESET or
+ * RC_TIMEOUT: it is gone or will be killed; *status is CLI_COMMS then, with a text. */
 MUST_USE enum rc mgt__child_ask(struct mgt *mgt, const struct cli_request *req, unsigned *status,
                                 struct cli_text *text);
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* VCLs in the manager.  It keeps their programs, and with them every source that was read: a worker
- * that starts later gets the same texts, whatever became of the files. */
+/* VCLs in the manager.  It keeps every text that a VCL was made of: a worker that starts later gets
+ * the same ones, whatever became of the files. */
 #include "mgt/vcls.h"
 
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "mgt/pack.h"
 #include "mgt/priv.h"
-#include "vcl/vcl.h"
 
 void mgt__vcls_init(struct mgt_vcls *vcls)
 {
@@ -49,7 +49,7 @@ void mgt__vcls_drop(struct mgt *mgt, struct mgt_vcl **vcl_of)
         mgt->vcls.active = NULL;
     }
     list_remove(&v->link);
-    vcl_program_release(&v->prog);
+    mgt__vcc_output_free(&v->out);
     free(v->name);
     free(v);
 }
@@ -65,10 +65,10 @@ void mgt__vcls_end(struct mgt_vcls *vcls)
     XFREE(vcls->module_path);
 }
 
-static bool uses_label(const struct vcl_program *prog, const char *label)
+static bool uses_label(const struct vcc_output *out, const char *label)
 {
-    for (unsigned i = 0; vcl_program_label(prog, i) != NULL; i++) {
-        if (strcmp(vcl_program_label(prog, i), label) == 0) {
+    for (unsigned i = 0; i < out->labels_count; i++) {
+        if (strcmp(out->labels[i], label) == 0) {
             return true;
         }
     }
@@ -80,62 +80,7 @@ bool mgt__vcls_needs(const struct mgt_vcl *from, const struct mgt_vcl *to)
     if (from->target != NULL) {
         return from->target == to;
     }
-    return to->target != NULL && uses_label(from->prog, to->name);
-}
-
-/* ---- compiling ---- */
-
-enum rc mgt__vcls_compile(struct mgt *mgt, const char *name, const struct str *text,
-                          struct vcl_program **prog, struct cli_text *out)
-{
-    const char *stores[MGT_ARGS_EACH_MAX + 2] = {NULL};
-    for (unsigned i = 0; i < mgt->stores_count; i++) {
-        stores[i] = mgt->stores[i].name;
-    }
-    unsigned count = 0;
-    LIST_FOREACH (node, &mgt->vcls.all) {
-        count++;
-    }
-    const char **labels = xcalloc(count + 1, sizeof *labels);
-    count = 0;
-    LIST_FOREACH (node, &mgt->vcls.all) {
-        const struct mgt_vcl *v = CONTAINER_OF(node, struct mgt_vcl, link);
-        if (v->target != NULL) {
-            labels[count++] = v->name;
-        }
-    }
-    const struct params *p = mgt->params.shared;
-    const struct vcl_conf conf = {
-        .vcl_path = mgt->vcls.vcl_path,
-        .module_path = mgt->vcls.module_path,
-        .unsafe_path = param(p, vcc_unsafe_path) != 0,
-        .allow_unused = param(p, vcc_err_unref) == 0,
-        .stores = stores,
-        .labels = labels,
-    };
-    char *messages = NULL;
-    enum rc rc = vcl_compile(&conf, name, text, prog, &messages);
-    if (messages[0] != '\0') {
-        cli_text_printf(out, "Message from VCC-compiler:\n%s", messages);
-    }
-    if (rc != RC_OK) {
-        cli_text_printf(out, "Running VCC-compiler failed, exited with 2\n"
-                             "VCL compilation failed");
-    }
-    free(messages);
-    free(labels);
-    return rc;
-}
-
-int mgt__vcls_check(struct mgt *mgt, const char *path)
-{
-    struct cli_text out = {0};
-    struct vcl_program *prog = NULL;
-    enum rc rc = mgt__vcls_compile(mgt, path, NULL, &prog, &out);
-    (void)fprintf(stderr, "%.*s%s", STR_ARG(cli_text_str(&out)), rc == RC_OK ? "" : "\n");
-    cli_text_free(&out);
-    vcl_program_release(&prog);
-    return rc == RC_OK ? 0 : 2;
+    return to->target != NULL && uses_label(&from->out, to->name);
 }
 
 /* ---- the worker ---- */
@@ -160,17 +105,8 @@ static enum rc tell(struct mgt *mgt, unsigned *status, struct cli_text *out, uns
 static enum rc feed_program(struct mgt *mgt, struct mgt_vcl *v, unsigned *status,
                             struct cli_text *out)
 {
-    struct str words[CLI_ARGS_MAX] = {STR("vcl.load"), str_of(v->name)};
-    unsigned count = 2;
-    for (unsigned i = 0; vcl_program_source(v->prog, i, &words[count], &words[count + 1]); i++) {
-        count += 2;
-        if (count + 2 > CLI_ARGS_MAX) {
-            cli_text_printf(out, "Too many included files");
-            *status = CLI_CANNOT;
-            return RC_LIMIT;
-        }
-    }
-    return tell(mgt, status, out, count, words);
+    const struct str words[] = {STR("vcl.load"), str_of(v->name), cli_text_str(&v->out.pack)};
+    return tell(mgt, status, out, 3, words);
 }
 
 static enum rc feed_label(struct mgt *mgt, struct mgt_vcl *v, unsigned *status,
@@ -239,15 +175,15 @@ enum rc mgt__vcls_use(struct mgt *mgt, struct mgt_vcl *vcl, unsigned *status, st
 enum rc mgt__vcls_add(struct mgt *mgt, const char *name, const char *source, const struct str *text,
                       unsigned *status, struct cli_text *out)
 {
-    struct vcl_program *prog = NULL;
+    struct vcc_output output;
     *status = CLI_PARAM;
-    enum rc rc = mgt__vcls_compile(mgt, source, text, &prog, out);
+    enum rc rc = mgt__vcc_compile(mgt, source, text, &output, out);
     if (rc != RC_OK) {
         return rc;
     }
     struct mgt_vcl *v = xcalloc(1, sizeof *v);
     v->name = xstrdup(name);
-    v->prog = prog;
+    v->out = output;
     v->state = "auto";
     list_init(&v->link);
     *status = CLI_OK;

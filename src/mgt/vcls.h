@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* The manager's VCLs: compiled here, so that errors are told at once and whoever asked for them;
- * fed as text to each worker, which compiles them again. */
+/* The manager's VCLs: compiled once by a child (vcc.h), so that errors are told at once and to
+ * whoever asked for them; fed as text to each worker, which compiles them again. */
 #ifndef MGT_VCLS_H
 #define MGT_VCLS_H
 
 #include "base/list.h"
-#include "mgt/cli_proto.h"
+#include "mgt/vcc.h"
 
 struct mgt;
-struct vcl_program;
 
 struct mgt_vcl {
     struct list link;
     char *name;
-    struct vcl_program *prog; /* NULL: a label */
-    struct mgt_vcl *target;   /* of a label */
-    const char *state;        /* "auto", "warm", "cold" */
-    bool is_fed;              /* the running worker has it */
+    struct vcc_output out;  /* empty: a label */
+    struct mgt_vcl *target; /* of a label; NULL: it is none */
+    const char *state;      /* "auto", "warm", "cold" */
+    bool is_fed;            /* the running worker has it */
 };
 
 struct mgt_vcls {
@@ -31,9 +30,6 @@ void mgt__vcls_init(struct mgt_vcls *vcls);
 void mgt__vcls_end(struct mgt_vcls *vcls);
 /* The parameters that are text: vcl_path, vmod_path.  False: it is another. */
 bool mgt__vcls_set_path(struct mgt *mgt, struct str name, struct str value);
-/* Compiles a text, or the file `name` if text is NULL.  *out: what the compiler said. */
-MUST_USE enum rc mgt__vcls_compile(struct mgt *mgt, const char *name, const struct str *text,
-                                   struct vcl_program **prog, struct cli_text *out);
 /* Compiles, adds, and gives it to the worker if one runs.  `out`: for the operator.  RC_EXISTS,
  * RC_INVALID; *status is for the CLI. */
 MUST_USE enum rc mgt__vcls_add(struct mgt *mgt, const char *name, const char *source,
@@ -49,9 +45,6 @@ MUST_USE enum rc mgt__vcls_feed(struct mgt *mgt, struct cli_text *why);
 /* A request to the worker with these words. */
 MUST_USE enum rc mgt__vcls_ask(struct mgt *mgt, unsigned *status, struct cli_text *text,
                                unsigned count, const struct str *words);
-/* Answers -C: 0, or the exit status. */
-int mgt__vcls_check(struct mgt *mgt, const char *path);
-
 cli_fn mgt__cmd_vcl_load, mgt__cmd_vcl_inline, mgt__cmd_vcl_use, mgt__cmd_vcl_state,
     mgt__cmd_vcl_discard, mgt__cmd_vcl_list, mgt__cmd_vcl_label, mgt__cmd_vcl_show,
     mgt__cmd_vcl_deps, mgt__cmd_vcl_symtab;

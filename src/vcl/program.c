@@ -168,27 +168,6 @@ void vcl_program_release(struct vcl_program **prog_of)
     free(prog);
 }
 
-void vcl_program_show(const struct vcl_program *prog, bool is_verbose,
-                      void (*print)(void *arg, struct str text), void *arg)
-{
-    CHECK_OBJ(prog, VCL_PROGRAM_MAGIC);
-    for (unsigned i = 0; i < prog->sources.count; i++) {
-        const struct vcl_source *src = &prog->sources.at[i];
-        if (is_verbose) {
-            char head[512];
-            struct sb sb = sb_of(head, sizeof head);
-            sb_printf(&sb, "// VCL.SHOW %u %zu %s\n", i, src->text.len, src->name);
-            print(arg, sb_str(&sb));
-        }
-        if (is_verbose || i == 0) {
-            print(arg, src->text);
-        }
-        if (is_verbose) {
-            print(arg, STR("\n"));
-        }
-    }
-}
-
 bool vcl_program_source(const struct vcl_program *prog, unsigned n, struct str *name,
                         struct str *text)
 {

@@ -79,9 +79,6 @@ MUST_USE enum rc vcl_compile(const struct vcl_conf *conf, const char *name, cons
                              struct vcl_program **out, char **messages);
 struct vcl_program *vcl_program_ref(struct vcl_program *prog);
 void vcl_program_release(struct vcl_program **prog);
-/* Prints sources, as vcl.show does: the first, or all (-v). */
-void vcl_program_show(const struct vcl_program *prog, bool is_verbose,
-                      void (*print)(void *arg, struct str text), void *arg);
 /* The n-th source but the built-in one; false behind the last.  The text borrows from prog. */
 bool vcl_program_source(const struct vcl_program *prog, unsigned n, struct str *name,
                         struct str *text);

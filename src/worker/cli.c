@@ -147,7 +147,7 @@ const struct cli_cmd worker_commands[] = {
      "Mark obsolete all objects where all the conditions match."},
     {"ban.list", 0, 0, worker__cmd_ban_list, CLI_HAS_JSON, "ban.list [-j]",
      "List the active bans."},
-    {"vcl.load", 3, 60, worker__cmd_vcl_load, CLI_HIDDEN, "vcl.load <name> <file> <text>...",
+    {"vcl.load", 2, 2, worker__cmd_vcl_load, CLI_HIDDEN, "vcl.load <name> <texts>",
      "Load what the manager compiled."},
     {"vcl.use", 1, 1, worker__cmd_vcl_use, CLI_HIDDEN, "vcl.use <name>", "Use it from now on."},
     {"vcl.discard", 1, 1, worker__cmd_vcl_discard, CLI_HIDDEN, "vcl.discard <name>",

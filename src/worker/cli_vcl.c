@@ -3,7 +3,9 @@
 /* What the manager says about VCLs. */
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "engine/vcls.h"
+#include "mgt/pack.h"
 #include "vcl/vcl.h"
 #include "worker/worker_priv.h"
 
@@ -17,13 +19,32 @@ static void not_known(struct cli *cli, struct str name)
     cli_fail(cli, CLI_PARAM, "No VCL named %.*s known.", STR_ARG(name));
 }
 
+/* The texts that the manager packed (mgt/vcc.h), up to an empty one; they borrow from the pack. */
+static struct vcl_file *unpack(struct str rest)
+{
+    unsigned cap = 16;
+    unsigned count = 0;
+    struct vcl_file *files = xcalloc(cap, sizeof *files);
+    struct str word;
+    struct str text;
+    while (pack_next(&rest, &word, &text) == RC_OK) {
+        if (str_eq(word, STR("name")) && files[count].name.ptr == NULL) {
+            files[count].name = str_of(text.ptr);
+        } else if (str_eq(word, STR("text")) && files[count].name.ptr != NULL) {
+            files[count++].text = text;
+            if (count + 1 == cap) {
+                cap *= 2;
+                files = xrealloc(files, cap * sizeof *files);
+            }
+            files[count] = (struct vcl_file){STR_NONE, STR_NONE};
+        }
+    }
+    return files;
+}
+
 static struct vcl_program *compile(struct cli *cli, const struct worker *w)
 {
-    const struct cli_request *req = cli->req;
-    struct vcl_file files[CLI_ARGS_MAX / 2] = {{STR_NONE, STR_NONE}};
-    for (unsigned i = 2; i + 1 < req->argc; i += 2) {
-        files[i / 2 - 1] = (struct vcl_file){req->argv[i], req->argv[i + 1]};
-    }
+    struct vcl_file *files = unpack(cli->req->argv[2]);
     const char *stores[64] = {NULL};
     for (unsigned i = 0; i < w->conf->stores_count && i < 63; i++) {
         stores[i] = w->conf->stores[i].name;
@@ -41,9 +62,12 @@ static struct vcl_program *compile(struct cli *cli, const struct worker *w)
     };
     struct vcl_program *prog = NULL;
     char *messages = NULL;
-    if (vcl_compile(&conf, files[0].name.ptr, NULL, &prog, &messages) != RC_OK) {
+    if (files[0].name.ptr == NULL) {
+        cli_fail(cli, CLI_CANNOT, "There is no text");
+    } else if (vcl_compile(&conf, files[0].name.ptr, NULL, &prog, &messages) != RC_OK) {
         cli_fail(cli, CLI_CANNOT, "%s", messages);
     }
+    free(files);
     free(messages);
     return prog;
 }
