@@ -344,5 +344,7 @@ MUST_USE bool vcl__regex(struct cc *cc, unsigned *index);
 
 /* cc_gen.c */
 MUST_USE bool vcl__gen(struct cc *cc);
+/* The copy of the code that runs untraced (cc_lean.c). */
+void vcl__lean(struct vcl_program *prog);
 
 #endif

@@ -48,7 +48,9 @@ enum rc vcl_compile(const struct vcl_conf *conf, const char *name, const struct 
     cc.prog->syntax = cc.syntax;
     *messages = cc.out.ptr;
     *out = cc.prog;
-    if (!is_fine) {
+    if (is_fine) {
+        vcl__lean(cc.prog);
+    } else {
         vcl_program_release(out);
     }
     vcl__mem_free(&cc.mem);

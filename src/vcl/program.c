@@ -155,10 +155,10 @@ void vcl_program_release(struct vcl_program **prog_of)
             vcl_module_close(&prog->imports.at[i].file);
         }
     }
-    void *const lists[] = {prog->code.at,    prog->consts.at,    prog->subs.at,   prog->regexes.at,
-                           prog->acls.at,    prog->backends.at,  prog->probes.at, prog->imports.at,
-                           prog->calls.at,   prog->instances.at, prog->fields.at, prog->places.at,
-                           prog->sources.at, prog->labels.at,    prog->stores.at};
+    void *const lists[] = {prog->lean,       prog->code.at,    prog->consts.at,    prog->subs.at,
+                           prog->regexes.at, prog->acls.at,    prog->backends.at,  prog->probes.at,
+                           prog->imports.at, prog->calls.at,   prog->instances.at, prog->fields.at,
+                           prog->places.at,  prog->sources.at, prog->labels.at,    prog->stores.at};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         free(lists[i]);
     }

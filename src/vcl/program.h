@@ -65,6 +65,7 @@ struct vcl_place {
 struct vcl_subcode {
     struct objm_sub handle;
     uint32_t start;
+    uint32_t lean;    /* the same in the lean code */
     uint32_t ok_mask; /* methods in which it may be called */
 };
 
@@ -114,6 +115,7 @@ struct vcl_program {
     unsigned syntax;
     struct cc_mem *mem; /* all text */
     VCL_LIST(struct vcl_insn) code;
+    struct vcl_insn *lean; /* the same without what only a trace needs */
     VCL_LIST(union objm_value) consts;
     VCL_LIST(struct vcl_subcode) subs;
     unsigned method[VCL_SUB__COUNT]; /* index in subs */

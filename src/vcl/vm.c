@@ -20,10 +20,13 @@
 struct machine {
     struct vcl_task *task;
     const struct vcl_program *prog;
+    const struct vcl_insn *code; /* as it was generated, or lean */
     union objm_value *r;
     uint32_t pc;
     unsigned depth;
     enum vcl_return verdict; /* NONE: goes on */
+    bool is_traced;
+    /* The first `depth` are set. */
     uint32_t back[FRAMES_MAX];
     uint16_t sub[FRAMES_MAX]; /* that each frame runs */
 };
@@ -48,17 +51,29 @@ static void log_place(struct machine *m, uint32_t n)
 
 /* ---- operators ---- */
 
+static int text_order(struct objm_str a, struct objm_str b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len == 0 ? 0 : memcmp(a.ptr, b.ptr, len);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static bool is_text_equal(struct objm_str a, struct objm_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
 static bool compare(unsigned op, enum vcl_type type, const union objm_value *v)
 {
     int order = 0;
     switch (type) {
     case VT_STRING:
-    case VT_STRINGS: {
-        struct objm_strands a = {&v[0].string, 1};
-        struct objm_strands b = {&v[1].string, 1};
-        order = vcl_strands_order(&a, &b);
+    case VT_STRINGS:
+        if (op == T_EQ || op == T_NEQ) {
+            return is_text_equal(v[0].string, v[1].string) == (op == T_EQ);
+        }
+        order = text_order(v[0].string, v[1].string);
         break;
-    }
     case VT_INT:
     case VT_REAL:
     case VT_BYTES:
@@ -175,7 +190,8 @@ static void call_sub(struct machine *m, unsigned sub)
     m->back[m->depth] = m->pc;
     m->sub[m->depth] = (uint16_t)sub;
     m->depth++;
-    m->pc = m->prog->subs.at[sub].start;
+    const struct vcl_subcode *code = &m->prog->subs.at[sub];
+    m->pc = m->is_traced ? code->start : code->lean;
 }
 
 static void refuse_call(struct machine *m, const char *what, const struct objm_sub *sub)
@@ -274,14 +290,8 @@ static void step_message(struct machine *m, const struct vcl_insn *i)
     case VCL_OP_UNSET:
         task->host->unset(task, (enum vcl_var)i->c);
         break;
-    case VCL_OP_LINE:
-        vcl__line_get(task, (enum objm_http)i->b, (enum objm_line)i->c, a);
-        break;
     case VCL_OP_SETLINE:
         vcl__line_set(task, (enum objm_http)i->b, (enum objm_line)i->c, a);
-        break;
-    case VCL_OP_FIELD:
-        a->string = vcl_objm_str(vcl__field_get(task, m->prog->fields.at[i->c]));
         break;
     case VCL_OP_SETFIELD:
         vcl__field_set(task, &m->prog->fields.at[i->c]->header, vcl_str(a->string));
@@ -372,20 +382,14 @@ static void step_logic(struct machine *m, const struct vcl_insn *i)
     case VCL_OP_TRUTH:
         a->boolean = is_true((enum vcl_type)i->c, b);
         break;
-    case VCL_OP_ANYTEXT:
-        a->boolean = any_text(b, i->c);
-        break;
     case VCL_OP_NOT:
         a->boolean = !b->boolean;
         break;
     case VCL_OP_NEGATE:
         negate(a, b, (enum vcl_type)i->c);
         break;
-    case VCL_OP_ARITH:
-        arith(m, a, b, i->c);
-        break;
     default:
-        a->boolean = compare(i->c & 0xffff, (enum vcl_type)(i->c >> 16), b);
+        arith(m, a, b, i->c);
         break;
     }
 }
@@ -437,9 +441,7 @@ static void step(struct machine *m, const struct vcl_insn *i)
     case VCL_OP_GET:
     case VCL_OP_SET:
     case VCL_OP_UNSET:
-    case VCL_OP_LINE:
     case VCL_OP_SETLINE:
-    case VCL_OP_FIELD:
     case VCL_OP_SETFIELD:
     case VCL_OP_UNSETFIELD:
     case VCL_OP_BODY:
@@ -465,11 +467,9 @@ static void step(struct machine *m, const struct vcl_insn *i)
         step_text(m, i);
         break;
     case VCL_OP_TRUTH:
-    case VCL_OP_ANYTEXT:
     case VCL_OP_NOT:
     case VCL_OP_NEGATE:
     case VCL_OP_ARITH:
-    case VCL_OP_COMPARE:
         step_logic(m, i);
         break;
     case VCL_OP_BAN:
@@ -486,42 +486,53 @@ static void step(struct machine *m, const struct vcl_insn *i)
     }
 }
 
+/* Most of what a hit runs stands here, and so takes one jump. */
 static YIELDS void run(struct machine *m)
 {
-    const struct vcl_insn *code = m->prog->code.at;
+    const struct vcl_insn *code = m->code;
     struct vcl_task *task = m->task;
-    const bool is_traced = task->log != NULL && vslb_wants(task->log, SLT_VCL_trace);
     while (m->verdict == VCL_RET_NONE && !task->failed) {
         const struct vcl_insn *i = &code[m->pc++];
+        union objm_value *a = &m->r[i->a];
         switch ((enum vcl_opcode)i->op) {
         case VCL_OP_PLACE:
-            if (is_traced) {
-                log_place(m, i->c);
-            }
+            log_place(m, i->c);
             break;
         case VCL_OP_CONST:
-            m->r[i->a] = m->prog->consts.at[i->c];
+            *a = m->prog->consts.at[i->c];
+            break;
+        case VCL_OP_LINE:
+            vcl__line_get(task, (enum objm_http)i->b, (enum objm_line)i->c, a);
+            break;
+        case VCL_OP_FIELD:
+            a->string = vcl_objm_str(vcl__field_get(task, m->prog->fields.at[i->c]));
+            break;
+        case VCL_OP_ANYTEXT:
+            a->boolean = any_text(&m->r[i->b], i->c);
+            break;
+        case VCL_OP_COMPARE:
+            a->boolean = compare(i->c & 0xffff, (enum vcl_type)(i->c >> 16), &m->r[i->b]);
             break;
         case VCL_OP_JUMP:
             m->pc = i->c;
             break;
         case VCL_OP_JUMPNOT:
-            m->pc = m->r[i->a].boolean ? m->pc : i->c;
+            m->pc = a->boolean ? m->pc : i->c;
             break;
         case VCL_OP_JUMPIF:
-            m->pc = m->r[i->a].boolean ? i->c : m->pc;
+            m->pc = a->boolean ? i->c : m->pc;
             break;
         case VCL_OP_CALL:
             call_sub(m, i->c);
             break;
         case VCL_OP_CALLVALUE:
-            call_value(m, m->r[i->a].sub);
+            call_value(m, a->sub);
             break;
         case VCL_OP_LEAVE:
             leave(m);
             break;
         case VCL_OP_MODULE:
-            vcl__module_call(task, i->c, &m->r[i->a]);
+            vcl__module_call(task, i->c, a);
             break;
         default:
             step(m, i);
@@ -534,6 +545,13 @@ static const struct str call_names[] = {
 #define SUB(lower, UPPER, side, returns) [VCL_SUB_##UPPER] = STR_INIT(#UPPER),
 #include "vcl/subs.def"
 #undef SUB
+};
+
+static const struct str return_names[] = {
+    [VCL_RET_NONE] = STR_INIT(""),
+#define RETURN(lower, UPPER) [VCL_RET_##UPPER] = STR_INIT(#lower),
+#include "vcl/subs.def"
+#undef RETURN
 };
 
 /* Registers live on the stack where they fit, else in the workspace. */
@@ -556,7 +574,7 @@ enum vcl_return vcl_run(struct vcl_task *task, enum vcl_sub sub)
     CHECK(task->ws != NULL);
     const struct vcl_program *prog = task->vcl->prog;
     union objm_value small[REGS_ON_STACK];
-    struct machine m = {.task = task, .prog = prog};
+    struct machine m; /* of which most is seldom needed, and so not cleared */
     task->ctx.ops = &vcl__ops;
     task->ctx.where = 1u << sub;
     task->ctx.syntax = prog->syntax;
@@ -566,13 +584,19 @@ enum vcl_return vcl_run(struct vcl_task *task, enum vcl_sub sub)
     if (task->log != NULL) {
         vslb_str(task->log, SLT_VCL_call, call_names[sub]);
     }
+    m.task = task;
+    m.prog = prog;
+    m.is_traced = task->log != NULL && vslb_wants(task->log, SLT_VCL_trace);
+    m.code = m.is_traced ? prog->code.at : prog->lean;
     m.r = registers(task, small, prog->regs);
     m.pc = UINT32_MAX;
+    m.depth = 0;
+    m.verdict = VCL_RET_NONE;
     call_sub(&m, prog->method[sub]);
     run(&m);
     enum vcl_return verdict = task->failed ? VCL_RET_FAIL : m.verdict;
     if (task->log != NULL) {
-        vslb_str(task->log, SLT_VCL_return, str_of(vcl_return_name(verdict)));
+        vslb_str(task->log, SLT_VCL_return, return_names[verdict]);
     }
     return verdict;
 }
