@@ -61,8 +61,16 @@ static unsigned find_from(const struct http *h, unsigned at, enum http_hdr_id id
 const struct http_hdr *http_find(const struct http *h, enum http_hdr_id id)
 {
     CHECK(id != HDR_OTHER);
-    unsigned at = find_from(h, 0, id, STR_NONE);
-    return at < h->count ? &h->hdr[at] : NULL;
+    if (!http_has(h, id)) {
+        return NULL;
+    }
+    const struct http_hdr *end = h->hdr + h->count;
+    for (const struct http_hdr *hdr = h->hdr; hdr < end; hdr++) {
+        if (hdr->id == id) {
+            return hdr;
+        }
+    }
+    return NULL;
 }
 
 const struct http_hdr *http_find_name(const struct http *h, struct str name)

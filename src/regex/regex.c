@@ -27,6 +27,7 @@ enum { JIT_STACK_MIN = 32 * 1024, JIT_STACK_MAX = 512 * 1024 };
 struct objm_regex {
     uint32_t magic;
     pcre2_code *code;
+    bool is_machine_code;
     char *pattern;
     size_t pattern_len;
 };
@@ -53,13 +54,11 @@ enum rc regex_new(struct str pattern, bool jit, struct objm_regex **out, struct 
         }
         return RC_MALFORMED;
     }
-    if (jit) {
-        /* Where there is no compiler for this machine, the interpreter does it. */
-        (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
-    }
     struct objm_regex *regex = xcalloc(1, sizeof *regex);
     regex->magic = REGEX_MAGIC;
     regex->code = compiled;
+    /* Where there is no compiler for this machine, the interpreter does it. */
+    regex->is_machine_code = jit && pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE) == 0;
     regex->pattern = str_dup(pattern);
     regex->pattern_len = pattern.len;
     *out = regex;
@@ -168,8 +167,11 @@ static int match(struct regex_scratch *scratch, const struct objm_regex *regex, 
 {
     CHECK_OBJ(scratch, SCRATCH_MAGIC);
     CHECK_OBJ(regex, REGEX_MAGIC);
-    int found = pcre2_match(regex->code, (PCRE2_SPTR)(subject.len == 0 ? "" : subject.ptr),
-                            subject.len, from, options, scratch->data, scratch->context);
+    PCRE2_SPTR text = (PCRE2_SPTR)(subject.len == 0 ? "" : subject.ptr);
+    int found = regex->is_machine_code ? pcre2_jit_match(regex->code, text, subject.len, from,
+                                                         options, scratch->data, scratch->context)
+                                       : pcre2_match(regex->code, text, subject.len, from, options,
+                                                     scratch->data, scratch->context);
     return found == 0 ? GROUPS : found; /* 0: there were more groups than asked for */
 }
 

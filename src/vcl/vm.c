@@ -22,7 +22,6 @@ struct machine {
     const struct vcl_program *prog;
     const struct vcl_insn *code; /* as it was generated, or lean */
     union objm_value *r;
-    uint32_t pc;
     unsigned depth;
     enum vcl_return verdict; /* NONE: goes on */
     bool is_traced;
@@ -181,17 +180,18 @@ static void property(struct machine *m, union objm_value *out, const union objm_
 
 /* ---- subs ---- */
 
-static void call_sub(struct machine *m, unsigned sub)
+/* Where the sub begins; it goes on at `back` afterwards. */
+static uint32_t call_sub(struct machine *m, unsigned sub, uint32_t back)
 {
-    if (m->depth == FRAMES_MAX) {
+    if (UNLIKELY(m->depth == FRAMES_MAX)) {
         vcl_fail(m->task, STR("Subs call each other too deeply"));
-        return;
+        return back;
     }
-    m->back[m->depth] = m->pc;
+    m->back[m->depth] = back;
     m->sub[m->depth] = (uint16_t)sub;
     m->depth++;
     const struct vcl_subcode *code = &m->prog->subs.at[sub];
-    m->pc = m->is_traced ? code->start : code->lean;
+    return m->is_traced ? code->start : code->lean;
 }
 
 static void refuse_call(struct machine *m, const char *what, const struct objm_sub *sub)
@@ -203,34 +203,34 @@ static void refuse_call(struct machine *m, const char *what, const struct objm_s
     vcl_fail(m->task, sb_str(&sb));
 }
 
-static void call_value(struct machine *m, const struct objm_sub *sub)
+static uint32_t call_value(struct machine *m, const struct objm_sub *sub, uint32_t back)
 {
     if (sub == NULL) {
         vcl_fail(m->task, STR("Tried to call NULL SUB"));
-        return;
+        return back;
     }
     const struct vcl_subcode *code = &m->prog->subs.at[sub->index];
     if ((code->ok_mask & m->task->ctx.where) == 0) {
         refuse_call(m, "Dynamic call to", sub);
-        return;
+        return back;
     }
     for (unsigned i = 0; i < m->depth; i++) {
         if (m->sub[i] == sub->index) {
             refuse_call(m, "Recursive dynamic call to", sub);
-            return;
+            return back;
         }
     }
-    call_sub(m, sub->index);
+    return call_sub(m, sub->index, back);
 }
 
-static void leave(struct machine *m)
+static uint32_t leave(struct machine *m)
 {
     CHECK(m->depth > 0);
     m->depth--;
-    m->pc = m->back[m->depth];
-    if (m->depth == 0) {
+    if (UNLIKELY(m->depth == 0)) {
         vcl_fail(m->task, STR("The sub ended without a return"));
     }
+    return m->back[m->depth];
 }
 
 /* ---- the verdict ---- */
@@ -486,50 +486,53 @@ static void step(struct machine *m, const struct vcl_insn *i)
     }
 }
 
-/* Most of what a hit runs stands here, and so takes one jump. */
-static YIELDS void run(struct machine *m)
+/* Most of what a hit runs stands here, and so takes one jump; what cannot fail goes on at once. */
+static YIELDS void run(struct machine *m, uint32_t pc)
 {
     const struct vcl_insn *code = m->code;
     struct vcl_task *task = m->task;
-    while (m->verdict == VCL_RET_NONE && !task->failed) {
-        const struct vcl_insn *i = &code[m->pc++];
+    if (task->failed) {
+        return;
+    }
+    for (;;) {
+        const struct vcl_insn *i = &code[pc++];
         union objm_value *a = &m->r[i->a];
         switch ((enum vcl_opcode)i->op) {
         case VCL_OP_PLACE:
             log_place(m, i->c);
-            break;
+            continue;
         case VCL_OP_CONST:
             *a = m->prog->consts.at[i->c];
-            break;
+            continue;
         case VCL_OP_LINE:
             vcl__line_get(task, (enum objm_http)i->b, (enum objm_line)i->c, a);
-            break;
+            continue;
         case VCL_OP_FIELD:
             a->string = vcl_objm_str(vcl__field_get(task, m->prog->fields.at[i->c]));
-            break;
+            continue;
         case VCL_OP_ANYTEXT:
             a->boolean = any_text(&m->r[i->b], i->c);
-            break;
+            continue;
         case VCL_OP_COMPARE:
             a->boolean = compare(i->c & 0xffff, (enum vcl_type)(i->c >> 16), &m->r[i->b]);
-            break;
+            continue;
         case VCL_OP_JUMP:
-            m->pc = i->c;
-            break;
+            pc = i->c;
+            continue;
         case VCL_OP_JUMPNOT:
-            m->pc = a->boolean ? m->pc : i->c;
-            break;
+            pc = a->boolean ? pc : i->c;
+            continue;
         case VCL_OP_JUMPIF:
-            m->pc = a->boolean ? i->c : m->pc;
-            break;
+            pc = a->boolean ? i->c : pc;
+            continue;
         case VCL_OP_CALL:
-            call_sub(m, i->c);
+            pc = call_sub(m, i->c, pc);
             break;
         case VCL_OP_CALLVALUE:
-            call_value(m, a->sub);
+            pc = call_value(m, a->sub, pc);
             break;
         case VCL_OP_LEAVE:
-            leave(m);
+            pc = leave(m);
             break;
         case VCL_OP_MODULE:
             vcl__module_call(task, i->c, a);
@@ -537,6 +540,9 @@ static YIELDS void run(struct machine *m)
         default:
             step(m, i);
             break;
+        }
+        if (m->verdict != VCL_RET_NONE || task->failed) {
+            return;
         }
     }
 }
@@ -589,11 +595,9 @@ enum vcl_return vcl_run(struct vcl_task *task, enum vcl_sub sub)
     m.is_traced = task->log != NULL && vslb_wants(task->log, SLT_VCL_trace);
     m.code = m.is_traced ? prog->code.at : prog->lean;
     m.r = registers(task, small, prog->regs);
-    m.pc = UINT32_MAX;
     m.depth = 0;
     m.verdict = VCL_RET_NONE;
-    call_sub(&m, prog->method[sub]);
-    run(&m);
+    run(&m, call_sub(&m, prog->method[sub], UINT32_MAX));
     enum vcl_return verdict = task->failed ? VCL_RET_FAIL : m.verdict;
     if (task->log != NULL) {
         vslb_str(task->log, SLT_VCL_return, return_names[verdict]);

@@ -30,7 +30,7 @@ static struct http *message(struct vcl_task *task, enum objm_http http)
 struct str vcl__field_get(struct vcl_task *task, const struct vcl_field *field)
 {
     const struct http *h = message(task, field->header.http);
-    if (h == NULL) {
+    if (h == NULL || !http_has(h, field->id)) {
         return STR_NONE;
     }
     return field->id != HDR_OTHER ? http_get(h, field->id)
