@@ -6,10 +6,10 @@
 
 #include "base/check.h"
 
-static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
-                                  "25262728293031323334353637383940414243444546474849"
-                                  "50515253545556575859606162636465666768697071727374"
-                                  "75767778798081828384858687888990919293949596979899";
+const char sb_digit_pairs[201] = "00010203040506070809101112131415161718192021222324"
+                                 "25262728293031323334353637383940414243444546474849"
+                                 "50515253545556575859606162636465666768697071727374"
+                                 "75767778798081828384858687888990919293949596979899";
 
 /* Writes backwards from `end`, at least `min_digits`; returns where the number begins. */
 static inline char *number_before(char *end, uint64_t value, unsigned min_digits)
@@ -17,12 +17,12 @@ static inline char *number_before(char *end, uint64_t value, unsigned min_digits
     char *at = end;
     while (value >= 100) {
         at -= 2;
-        memcpy(at, digit_pairs + 2 * (value % 100), 2);
+        memcpy(at, sb_digit_pairs + 2 * (value % 100), 2);
         value /= 100;
     }
     if (value >= 10) {
         at -= 2;
-        memcpy(at, digit_pairs + 2 * value, 2);
+        memcpy(at, sb_digit_pairs + 2 * value, 2);
     } else {
         *--at = (char)('0' + value);
     }
@@ -32,15 +32,33 @@ static inline char *number_before(char *end, uint64_t value, unsigned min_digits
     return at;
 }
 
+static unsigned digits_of(uint64_t value)
+{
+    for (unsigned digits = 1;; digits += 4, value /= 10000) {
+        if (value < 10) {
+            return digits;
+        }
+        if (value < 100) {
+            return digits + 1;
+        }
+        if (value < 1000) {
+            return digits + 2;
+        }
+        if (value < 10000) {
+            return digits + 3;
+        }
+    }
+}
+
 void sb_u64(struct sb *sb, uint64_t value)
 {
-    if (value < 10) {
-        sb_chr(sb, (char)('0' + value));
+    unsigned digits = digits_of(value);
+    if (UNLIKELY(sb->overflow || digits > sb->cap - sb->len)) {
+        sb->overflow = true;
         return;
     }
-    char buf[20];
-    char *at = number_before(buf + sizeof buf, value, 1);
-    sb_add(sb, at, (size_t)(buf + sizeof buf - at));
+    sb->len += digits;
+    (void)number_before(sb->ptr + sb->len, value, 1);
 }
 
 void sb_hex(struct sb *sb, uint64_t value)

@@ -50,6 +50,9 @@ static inline void sb_chr(struct sb *sb, char c)
 
 #define sb_lit(sb, lit) sb_add((sb), "" lit, sizeof(lit) - 1)
 
+/* "00" to "99", without NULs between them. */
+extern const char sb_digit_pairs[201];
+
 void sb_u64(struct sb *sb, uint64_t value);
 void sb_hex(struct sb *sb, uint64_t value);
 /* Nanoseconds as seconds with six decimals, as in Varnish's Timestamp records. */

@@ -50,8 +50,8 @@ struct vsl_buf {
     struct vsl *ring;
     const struct params *params;
     uint32_t *mem;
-    uint64_t now_ns;   /* the time that was last stamped, */
-    char now_text[32]; /* as text */
+    uint64_t now_s;    /* the second that was last stamped, */
+    char now_text[20]; /* as text */
     uint8_t now_len;
 };
 

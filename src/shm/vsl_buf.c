@@ -115,6 +115,42 @@ void vsl_buf_move(struct vsl_buf *from, struct vsl_buf *to)
     from->records = 0;
 }
 
+/* Begins a record with `len` bytes of payload, which fit text_max with their NUL. */
+static char *append(struct vslb *b, enum VSL_tag_e tag, size_t len)
+{
+    struct vsl_buf *buf = b->buf;
+    size_t words = vsl__words(len);
+    if (buf->batch_id != b->id || words > (size_t)(buf->end - buf->next)) {
+        vsl__buf_turn(buf, b->id, words);
+    }
+    uint32_t *rec = buf->next;
+    buf->next = rec + words;
+    buf->records++;
+    rec[words - 1] = 0;
+    rec[0] = (uint32_t)tag << 24 | (uint32_t)len;
+    rec[1] = b->id;
+    return (char *)(rec + VSL_OVERHEAD);
+}
+
+static size_t cut(struct str *text, size_t max)
+{
+    text->len = text->len <= max ? text->len : max;
+    return text->len;
+}
+
+void vsl__turn_put(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str sep,
+                   struct str two)
+{
+    size_t max = b->buf->text_max;
+    max -= cut(&one, max);
+    max -= cut(&sep, max);
+    (void)cut(&two, max);
+    char *to = append(b, tag, one.len + sep.len + two.len + 1);
+    vsl__copy(to, one.ptr, one.len);
+    vsl__copy(to + one.len, sep.ptr, sep.len);
+    vsl__copy(to + one.len + sep.len, two.ptr, two.len);
+}
+
 void vslb_bytes(struct vslb *b, enum VSL_tag_e tag, struct str bytes)
 {
     if (!vslb_wants(b, tag)) {
@@ -127,7 +163,7 @@ void vslb_bytes(struct vslb *b, enum VSL_tag_e tag, struct str bytes)
         vslb_str(b, tag, STR(""));
         return;
     }
-    memcpy(vsl__append(b, tag, len), bytes.ptr, len);
+    memcpy(append(b, tag, len), bytes.ptr, len);
 }
 
 bool vslb_claim(struct vslb *b, enum VSL_tag_e tag, struct sb *sb)
@@ -178,10 +214,19 @@ void vslb_printf(struct vslb *b, enum VSL_tag_e tag, const char *fmt, ...)
 }
 
 /* Two digits at a time, without a loop: a hit writes twelve of these numbers. */
-static void put_pair(char *to, uint32_t value)
+static char *put_pair(char *to, uint32_t value)
 {
-    to[0] = (char)('0' + value / 10);
-    to[1] = (char)('0' + value % 10);
+    memcpy(to, sb_digit_pairs + 2 * (size_t)value, 2);
+    return to + 2;
+}
+
+static char *put_fraction(char *to, uint32_t us)
+{
+    uint32_t low = us % 10000;
+    *to++ = '.';
+    to = put_pair(to, us / 10000);
+    to = put_pair(to, low / 100);
+    return put_pair(to, low % 100);
 }
 
 /* Seconds with six decimals; returns where the text ends. */
@@ -194,41 +239,29 @@ static char *put_seconds(char *to, uint64_t ns)
     }
     uint64_t us = ns / NS_PER_US;
     uint64_t s = us / 1000000;
-    uint32_t fraction = (uint32_t)(us % 1000000);
     if (s < 10) {
         *to++ = (char)('0' + s);
-    } else if (s >= 1000000000 && s < 10000000000) {
-        /* The time of day, until the year 2286. */
-        uint32_t high = (uint32_t)(s / 1000000);
-        uint32_t low = (uint32_t)(s % 1000000);
-        put_pair(to, high / 100);
-        put_pair(to + 2, high % 100);
-        put_pair(to + 4, low / 10000);
-        put_pair(to + 6, low / 100 % 100);
-        put_pair(to + 8, low % 100);
-        to += 10;
     } else {
         struct sb sb = sb_of(to, SECONDS_MAX);
         sb_u64(&sb, s);
         to += sb.len;
     }
-    *to = '.';
-    put_pair(to + 1, fraction / 10000);
-    put_pair(to + 3, fraction / 100 % 100);
-    put_pair(to + 5, fraction % 100);
-    return to + 7;
+    return put_fraction(to, (uint32_t)(us % 1000000));
 }
 
-/* The time of day: most stamps of a tick say the same, so the last one's text is kept. */
+/* The time of day: the stamps of a second begin alike, so that part is kept. */
 static char *put_now(struct vsl_buf *buf, char *to, uint64_t now_ns)
 {
-    if (buf->now_ns != now_ns || buf->now_len == 0) {
-        char *end = put_seconds(buf->now_text, now_ns);
-        buf->now_len = (uint8_t)(end - buf->now_text);
-        buf->now_ns = now_ns;
+    uint64_t us = now_ns / NS_PER_US;
+    uint64_t s = us / 1000000;
+    if (UNLIKELY(buf->now_s != s || buf->now_len == 0)) {
+        struct sb sb = sb_of(buf->now_text, sizeof buf->now_text);
+        sb_u64(&sb, s);
+        buf->now_len = (uint8_t)sb.len;
+        buf->now_s = s;
     }
     memcpy(to, buf->now_text, sizeof buf->now_text);
-    return to + buf->now_len;
+    return put_fraction(to + buf->now_len, (uint32_t)(us % 1000000));
 }
 
 /* Real time may be set back while a request is at work. */

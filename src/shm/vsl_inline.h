@@ -13,40 +13,47 @@
 /* Makes room for a record of `words`, and begins a batch of this id if another one is open. */
 void vsl__buf_turn(struct vsl_buf *buf, uint32_t id, size_t words);
 
+/* One record of three texts, the slow way: the batch turns, or the text is cut. */
+void vsl__turn_put(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str sep,
+                   struct str two);
+
 /* The words of a record with `len` bytes of payload. */
 static inline size_t vsl__words(size_t len)
 {
     return VSL_OVERHEAD + (len + 3) / 4;
 }
 
-/* Begins a record with `len` bytes of payload; returns where they go.  The last payload word is
- * zero, so the text gets its NUL and no stale bytes get out. */
-static inline char *vsl__append(struct vslb *b, enum VSL_tag_e tag, size_t len)
+/* Begins a record with `len` bytes of text and a NUL; returns where they go.  The last payload word
+ * is zero, so the text gets its NUL and no stale bytes get out.  NULL when that cannot be done at
+ * once: calls made on the fast way would cost it as much as the rest of it. */
+static inline char *vsl__begin(struct vslb *b, enum VSL_tag_e tag, size_t len)
 {
     struct vsl_buf *buf = b->buf;
-    size_t words = vsl__words(len);
-    bool fits = words <= (size_t)(buf->end - buf->next);
-    if (UNLIKELY(buf->batch_id != b->id || !fits)) {
-        vsl__buf_turn(buf, b->id, words);
-    }
     uint32_t *rec = buf->next;
+    size_t words = vsl__words(len + 1);
+    if (UNLIKELY(buf->batch_id != b->id || len > buf->text_max ||
+                 words > (size_t)(buf->end - rec))) {
+        return NULL;
+    }
     buf->next = rec + words;
     buf->records++;
     rec[words - 1] = 0;
-    rec[0] = (uint32_t)tag << 24 | (uint32_t)len;
+    rec[0] = (uint32_t)tag << 24 | (uint32_t)(len + 1);
     rec[1] = b->id;
     return (char *)(rec + VSL_OVERHEAD);
 }
 
-/* memcpy for what is nearly always short, without the call.  Two copies of one fixed size each,
- * which overlap in the middle, make any length from that size to its double. */
+/* memcpy for what is nearly always short, without a call.  Copies of a fixed size of which the last
+ * two overlap make any length. */
 static inline void vsl__copy(char *to, const char *from, size_t len)
 {
-    if (len > 32) {
-        memcpy(to, from, len);
-    } else if (len >= 16) {
-        memcpy(to, from, 16);
-        memcpy(to + len - 16, from + len - 16, 16);
+    if (len >= 16) {
+        const char *last = from + len - 16;
+        char *last_to = to + len - 16;
+        for (; from < last; from += 16, to += 16) {
+            memcpy(to, from, 16);
+        }
+        memcpy(last_to, last, 16);
     } else if (len >= 8) {
         memcpy(to, from, 8);
         memcpy(to + len - 8, from + len - 8, 8);
@@ -65,40 +72,43 @@ static inline void vslb_str(struct vslb *b, enum VSL_tag_e tag, struct str text)
     if (!vslb_wants(b, tag)) {
         return;
     }
-    size_t max = b->buf->text_max;
-    size_t len = LIKELY(text.len <= max) ? text.len : max;
-    char *to = vsl__append(b, tag, len + 1);
-    vsl__copy(to, text.ptr, len);
-}
-
-static inline void vsl__parts(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str sep,
-                              struct str two)
-{
-    if (!vslb_wants(b, tag)) {
+    char *to = vsl__begin(b, tag, text.len);
+    if (UNLIKELY(to == NULL)) {
+        vsl__turn_put(b, tag, text, STR(""), STR(""));
         return;
     }
-    size_t max = b->buf->text_max;
-    if (UNLIKELY(one.len + sep.len > max)) {
-        one.len = one.len <= max ? one.len : max;
-        sep.len = sep.len <= max - one.len ? sep.len : max - one.len;
-    }
-    size_t room = max - one.len - sep.len;
-    size_t len = LIKELY(two.len <= room) ? two.len : room;
-    char *to = vsl__append(b, tag, one.len + sep.len + len + 1);
-    vsl__copy(to, one.ptr, one.len);
-    vsl__copy(to + one.len, sep.ptr, sep.len);
-    vsl__copy(to + one.len + sep.len, two.ptr, len);
+    vsl__copy(to, text.ptr, text.len);
 }
 
 static inline void vslb_str2(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str two)
 {
-    vsl__parts(b, tag, one, (struct str){"", 0}, two);
+    if (!vslb_wants(b, tag)) {
+        return;
+    }
+    char *to = vsl__begin(b, tag, one.len + two.len);
+    if (UNLIKELY(to == NULL)) {
+        vsl__turn_put(b, tag, one, STR(""), two);
+        return;
+    }
+    vsl__copy(to, one.ptr, one.len);
+    vsl__copy(to + one.len, two.ptr, two.len);
 }
 
 static inline void vslb_header(struct vslb *b, enum VSL_tag_e tag, struct str name,
                                struct str value)
 {
-    vsl__parts(b, tag, name, STR(": "), value);
+    if (!vslb_wants(b, tag)) {
+        return;
+    }
+    char *to = vsl__begin(b, tag, name.len + 2 + value.len);
+    if (UNLIKELY(to == NULL)) {
+        vsl__turn_put(b, tag, name, STR(": "), value);
+        return;
+    }
+    vsl__copy(to, name.ptr, name.len);
+    to += name.len;
+    memcpy(to, ": ", 2);
+    vsl__copy(to + 2, value.ptr, value.len);
 }
 
 #endif
