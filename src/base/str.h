@@ -38,6 +38,31 @@ static inline bool str_eq(struct str a, struct str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+/* memcpy for text that is nearly always short, without a call.  Copies of a fixed size of which the
+ * last two overlap make any length. */
+static inline void str_copy(char *to, struct str s)
+{
+    const char *from = s.ptr;
+    if (s.len >= 16) {
+        const char *last = from + s.len - 16;
+        char *last_to = to + s.len - 16;
+        for (; from < last; from += 16, to += 16) {
+            memcpy(to, from, 16);
+        }
+        memcpy(last_to, last, 16);
+    } else if (s.len >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + s.len - 8, from + s.len - 8, 8);
+    } else if (s.len >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + s.len - 4, from + s.len - 4, 4);
+    } else if (s.len > 0) {
+        to[0] = from[0];
+        to[s.len / 2] = from[s.len / 2];
+        to[s.len - 1] = from[s.len - 1];
+    }
+}
+
 /* ASCII only: names of headers, schemes and tokens, never user text. */
 bool str_eq_nocase(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);

@@ -19,15 +19,14 @@
 enum rc deliver__number(struct request *req, struct http *resp, enum http_hdr_id id, uint64_t one,
                         uint64_t two)
 {
-    char text[48];
-    struct sb sb = sb_of(text, sizeof text);
+    struct sb sb = arena_builder(req->arena);
     sb_u64(&sb, one);
     if (two != 0) {
         sb_chr(&sb, ' ');
         sb_u64(&sb, two);
     }
-    struct str own = arena_dup(req->arena, sb_str(&sb));
-    return own.ptr == NULL ? RC_LIMIT : http_set(resp, id, own);
+    struct str text = arena_claim(req->arena, &sb);
+    return text.ptr == NULL ? RC_LIMIT : http_set_own(resp, id, text);
 }
 
 /* What every response says of us. */
@@ -39,7 +38,7 @@ static MUST_USE enum rc dress(struct wrk *wrk, struct request *req, struct http 
         rc = deliver__number(req, resp, HDR_AGE, age_s, 0);
     }
     if (rc == RC_OK) {
-        rc = http_add(resp, HDR_VIA, wrk->engine->via);
+        rc = http_add_own(resp, HDR_VIA, wrk->engine->via);
     }
     return rc;
 }
@@ -50,7 +49,7 @@ static MUST_USE enum rc offer_ranges(struct engine *engine, struct http *resp)
     if (resp->status != 200 || !param(engine->conf.params, http_range_support)) {
         return RC_OK;
     }
-    return http_set(resp, HDR_ACCEPT_RANGES, STR("bytes"));
+    return http_set_own(resp, HDR_ACCEPT_RANGES, STR("bytes"));
 }
 
 uint32_t deliver__object_xid(const struct objcore *oc)

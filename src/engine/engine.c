@@ -38,6 +38,18 @@ static void name_stores(struct engine *e)
     }
 }
 
+/* What the operator called this instance stands in every response, and so must fit a field. */
+static void name_via(struct engine *e)
+{
+    e->via_text = xasprintf("1.1 %s (objmapper/" OBJM_VERSION ")", e->conf.identity);
+    for (char *at = e->via_text; *at != '\0'; at++) {
+        if (!http_is_value((struct str){at, 1})) {
+            *at = '_';
+        }
+    }
+    e->via = str_of(e->via_text);
+}
+
 struct engine *engine_new(const struct engine_conf *conf)
 {
     CHECK(conf->cache != NULL);
@@ -49,8 +61,7 @@ struct engine *engine_new(const struct engine_conf *conf)
         e->conf.policy = engine_vcl_policy();
     }
     e->slot = run_slot_claim(conf->run);
-    e->via_text = xasprintf("1.1 %s (objmapper/" OBJM_VERSION ")", conf->identity);
-    e->via = str_of(e->via_text);
+    name_via(e);
     size_t block = sizeof(struct fetch) + param(conf->params, workspace_backend);
     e->fetch_pool = pool_new(conf->run, "fetch", block, 64);
     list_init(&e->vcls);

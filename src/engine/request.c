@@ -141,7 +141,7 @@ static MUST_USE enum rc add_forwarded_for(struct request *req)
 {
     struct http *h = req->http;
     if (!http_has(h, HDR_X_FORWARDED_FOR)) {
-        return http_set(h, HDR_X_FORWARDED_FOR, req->client_addr);
+        return http_set_own(h, HDR_X_FORWARDED_FOR, req->client_addr);
     }
     enum rc rc = http_join(h, HDR_X_FORWARDED_FOR, req->arena);
     if (rc != RC_OK) {

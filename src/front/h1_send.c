@@ -34,7 +34,7 @@ static enum rc add_framing(struct h1 *h1, struct http *resp, uint64_t body_len)
         }
     }
     if (rc == RC_OK) {
-        rc = http_set(resp, HDR_CONNECTION, req->close ? STR("close") : STR("keep-alive"));
+        rc = http_set_own(resp, HDR_CONNECTION, req->close ? STR("close") : STR("keep-alive"));
     }
     return rc;
 }
@@ -49,7 +49,8 @@ static YIELDS enum rc h1_head(struct request *req, struct http *resp, uint64_t b
     if (rc != RC_OK) {
         return rc;
     }
-    vslb_header(&req->log, SLT_RespHeader, STR("Connection"), http_get(resp, HDR_CONNECTION));
+    vslb_header(&req->log, SLT_RespHeader, STR("Connection"),
+                req->close ? STR("close") : STR("keep-alive"));
     struct sb sb = arena_builder(&h1->arena);
     h1_build_response(&sb, resp);
     if (sb.overflow) {

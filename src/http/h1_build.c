@@ -12,9 +12,7 @@
 
 static char *put(char *at, struct str s)
 {
-    if (s.len > 0) {
-        memcpy(at, s.ptr, s.len);
-    }
+    str_copy(at, s);
     return at + s.len;
 }
 

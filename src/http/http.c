@@ -167,6 +167,17 @@ enum rc http_add_name(struct http *h, struct str name, struct str value)
     return http_is_token(name) ? add(h, http_hdr_id(name), name, value) : RC_INVALID;
 }
 
+enum rc http_add_own(struct http *h, enum http_hdr_id id, struct str value)
+{
+    CHECK(value.ptr != NULL);
+    return http__append(h, http_hdr_name(id), value, id) ? RC_OK : RC_LIMIT;
+}
+
+enum rc http_set_own(struct http *h, enum http_hdr_id id, struct str value)
+{
+    return http_has(h, id) ? http_set(h, id, value) : http_add_own(h, id, value);
+}
+
 void http_unset(struct http *h, enum http_hdr_id id)
 {
     CHECK(id != HDR_OTHER);

@@ -94,6 +94,11 @@ MUST_USE enum rc http_set_name(struct http *h, struct str name, struct str value
 MUST_USE enum rc http_add(struct http *h, enum http_hdr_id id, struct str value);
 MUST_USE enum rc http_add_name(struct http *h, struct str name, struct str value);
 
+/* As http_set and http_add for text that is ours, and so well-formed and without blanks around it:
+ * numbers, dates, constants.  RC_LIMIT. */
+MUST_USE enum rc http_set_own(struct http *h, enum http_hdr_id id, struct str value);
+MUST_USE enum rc http_add_own(struct http *h, enum http_hdr_id id, struct str value);
+
 /* All fields with this id or name are gone. */
 void http_unset(struct http *h, enum http_hdr_id id);
 void http_unset_name(struct http *h, struct str name);

@@ -146,9 +146,9 @@ void vsl__turn_put(struct vslb *b, enum VSL_tag_e tag, struct str one, struct st
     max -= cut(&sep, max);
     (void)cut(&two, max);
     char *to = append(b, tag, one.len + sep.len + two.len + 1);
-    vsl__copy(to, one.ptr, one.len);
-    vsl__copy(to + one.len, sep.ptr, sep.len);
-    vsl__copy(to + one.len + sep.len, two.ptr, two.len);
+    str_copy(to, one);
+    str_copy(to + one.len, sep);
+    str_copy(to + one.len + sep.len, two);
 }
 
 void vslb_bytes(struct vslb *b, enum VSL_tag_e tag, struct str bytes)
@@ -279,7 +279,7 @@ void vslb_timestamp(struct vslb *b, struct str label, uint64_t now_ns, uint64_t 
     label.len = label.len <= LABEL_MAX ? label.len : LABEL_MAX;
     char text[LABEL_MAX + 2 + 3 * SECONDS_MAX];
     char *to = text;
-    vsl__copy(to, label.ptr, label.len);
+    str_copy(to, label);
     to += label.len;
     *to++ = ':';
     *to++ = ' ';

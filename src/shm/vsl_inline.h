@@ -43,30 +43,6 @@ static inline char *vsl__begin(struct vslb *b, enum VSL_tag_e tag, size_t len)
     return (char *)(rec + VSL_OVERHEAD);
 }
 
-/* memcpy for what is nearly always short, without a call.  Copies of a fixed size of which the last
- * two overlap make any length. */
-static inline void vsl__copy(char *to, const char *from, size_t len)
-{
-    if (len >= 16) {
-        const char *last = from + len - 16;
-        char *last_to = to + len - 16;
-        for (; from < last; from += 16, to += 16) {
-            memcpy(to, from, 16);
-        }
-        memcpy(last_to, last, 16);
-    } else if (len >= 8) {
-        memcpy(to, from, 8);
-        memcpy(to + len - 8, from + len - 8, 8);
-    } else if (len >= 4) {
-        memcpy(to, from, 4);
-        memcpy(to + len - 4, from + len - 4, 4);
-    } else if (len > 0) {
-        to[0] = from[0];
-        to[len / 2] = from[len / 2];
-        to[len - 1] = from[len - 1];
-    }
-}
-
 static inline void vslb_str(struct vslb *b, enum VSL_tag_e tag, struct str text)
 {
     if (!vslb_wants(b, tag)) {
@@ -77,7 +53,7 @@ static inline void vslb_str(struct vslb *b, enum VSL_tag_e tag, struct str text)
         vsl__turn_put(b, tag, text, STR(""), STR(""));
         return;
     }
-    vsl__copy(to, text.ptr, text.len);
+    str_copy(to, text);
 }
 
 static inline void vslb_str2(struct vslb *b, enum VSL_tag_e tag, struct str one, struct str two)
@@ -90,8 +66,8 @@ static inline void vslb_str2(struct vslb *b, enum VSL_tag_e tag, struct str one,
         vsl__turn_put(b, tag, one, STR(""), two);
         return;
     }
-    vsl__copy(to, one.ptr, one.len);
-    vsl__copy(to + one.len, two.ptr, two.len);
+    str_copy(to, one);
+    str_copy(to + one.len, two);
 }
 
 static inline void vslb_header(struct vslb *b, enum VSL_tag_e tag, struct str name,
@@ -105,10 +81,10 @@ static inline void vslb_header(struct vslb *b, enum VSL_tag_e tag, struct str na
         vsl__turn_put(b, tag, name, STR(": "), value);
         return;
     }
-    vsl__copy(to, name.ptr, name.len);
+    str_copy(to, name);
     to += name.len;
     memcpy(to, ": ", 2);
-    vsl__copy(to + 2, value.ptr, value.len);
+    str_copy(to + 2, value);
 }
 
 #endif
