@@ -91,7 +91,7 @@ static struct http *object_head(struct engine *engine, struct request *req,
     if (UNLIKELY(req->own_fields != NULL) && !is_hit && rfc9111__give_back(req, resp) != RC_OK) {
         return NULL;
     }
-    struct wrk *wrk = engine__wrk(engine);
+    struct wrk *wrk = req->wrk;
     uint64_t age = age_s(obj_times(oc).t_origin_ns, wrk_real_ns(wrk));
     uint64_t xid = is_hit ? deliver__object_xid(oc) : 0;
     if (dress(wrk, req, resp, xid, age) != RC_OK ||
@@ -109,7 +109,7 @@ static struct http *relay_head(struct engine *engine, struct request *req, const
         return NULL;
     }
     resp->proto = STR("HTTP/1.1");
-    struct wrk *wrk = engine__wrk(engine);
+    struct wrk *wrk = req->wrk;
     uint64_t age = age_s(f->times.t_origin_ns, wrk_real_ns(wrk));
     if (dress(wrk, req, resp, 0, age) != RC_OK) {
         return NULL;
@@ -239,7 +239,7 @@ static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
         /* An answer without a body because nobody asked for one may say how long it would be. */
         vslb_str(&req->log, SLT_Filters, STR(""));
     } else if (deliver__settle(req, resp, fetch__length(f), &part) != RC_OK) {
-        return no_room(engine__wrk(req->engine));
+        return no_room(req->wrk);
     }
     has_body = has_body && req->sends_body && part.len > 0;
     fetch__log_body(f);
@@ -249,7 +249,7 @@ static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
 
 enum rc deliver__transmit(struct request *req)
 {
-    struct wrk *wrk = engine__wrk(req->engine);
+    struct wrk *wrk = req->wrk;
     apply_conditions(wrk, req, req->resp);
     if (req->oc == NULL) {
         return transmit_fetch(req, req->fetch);

@@ -162,6 +162,7 @@ struct request {
     struct objcore *oc; /* in hit, and in deliver unless the answer is passed through; counted */
     /* Neither. */
     struct engine *engine;
+    struct wrk *wrk;         /* what the engine keeps for the request's loop */
     struct http *own_fields; /* of the object, for this client alone; or NULL */
     const struct policy *policy;
     void *policy_arg; /* the policy's own */

@@ -224,7 +224,7 @@ static YIELDS enum rc send_planned(struct wrk *wrk, struct request *req, struct 
 enum rc lane__send(struct engine *engine, struct request *req, struct http *resp,
                    struct objcore *oc, const struct part *part)
 {
-    struct wrk *wrk = engine__wrk(engine);
+    struct wrk *wrk = req->wrk;
     struct plan plan = plan_body(engine, req, oc, part);
     count_plan(wrk, &plan);
     log_lane(req, &plan);

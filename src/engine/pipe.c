@@ -178,7 +178,7 @@ enum req_step req__pipe(struct request *req)
             STR("vcl_recv{} returns pipe for a request without a stream of its own.  Doing pass."));
         return REQ_PASS;
     }
-    engine_counters(req->engine)->s_pipe++;
+    req->wrk->main.s_pipe++;
     req->fetch = fetch__new(req->engine, req, FETCH_PIPE, NULL);
     enum rc rc = prepare(req, req->fetch);
     enum req_step next = REQ_PIPE;

@@ -131,7 +131,7 @@ enum req_step req__pass(struct request *req)
     if (req__ask(req, req->policy->pass, MAY(FETCH) | MAY(SYNTH) | MAY(RESTART), &next)) {
         return next;
     }
-    engine_counters(req->engine)->s_pass++;
+    req->wrk->main.s_pass++;
     return fetch(req, FETCH_PASS);
 }
 
@@ -143,7 +143,7 @@ static YIELDS enum req_step miss(struct request *req)
         req__drop(req);
         return next;
     }
-    engine_counters(req->engine)->cache_miss++;
+    req->wrk->main.cache_miss++;
     return fetch(req, FETCH_MISS);
 }
 
@@ -175,8 +175,8 @@ static void log_hit(struct request *req, const struct objcore *oc, enum VSL_tag_
 
 static YIELDS enum req_step hit(struct request *req, bool is_stale)
 {
-    struct vsc_main *main = engine_counters(req->engine);
-    warm__note(engine__wrk(req->engine), req->name, req->oc);
+    struct vsc_main *main = &req->wrk->main;
+    warm__note(req->wrk, req->name, req->oc);
     log_hit(req, req->oc, SLT_Hit);
     enum req_step next = REQ_DELIVER;
     unsigned may = MAY(DELIVER) | MAY(PASS) | MAY(SYNTH) | MAY(RESTART);
@@ -221,7 +221,7 @@ static YIELDS MUST_USE enum rc checked_lookup(struct request *req, const struct 
 
 static void note_failure(struct request *req)
 {
-    engine__wrk(req->engine)->objm.limit_waiters++;
+    req->wrk->objm.limit_waiters++;
     vslb_str(&req->log, SLT_Error, STR("the fetches that it waited for failed"));
 }
 
@@ -230,7 +230,7 @@ static enum req_step lookup_failed(struct request *req, enum rc rc)
     if (rc == RC_REFUSED) {
         note_failure(req);
     } else {
-        engine__wrk(req->engine)->main.busy_killed++;
+        req->wrk->main.busy_killed++;
     }
     return unavailable(req);
 }
@@ -248,7 +248,7 @@ static YIELDS enum req_step found_nothing(struct request *req, bool may_pass)
 
 static YIELDS enum req_step found_it(struct request *req, struct lookup *found)
 {
-    struct vsc_main *main = engine_counters(req->engine);
+    struct vsc_main *main = &req->wrk->main;
     req->busy = found->busy;
     req->oc = found->oc;
     if (found->parked && req->oc != NULL && (obj_flags(req->oc) & OBJ_FAILED) != 0) {

@@ -21,7 +21,7 @@
 
 static void log_begin(struct request *req)
 {
-    engine_log_open(req->engine, &req->log, req->vxid | VSL_CLIENTMARKER);
+    vslb_open(&req->log, &req->wrk->log, req->vxid | VSL_CLIENTMARKER);
     struct vslb *log = &req->log;
     struct sb sb;
     if (vslb_claim(log, SLT_Begin, &sb)) {
@@ -62,7 +62,7 @@ static void put_counts(struct sb *sb, uint64_t head, uint64_t body)
 static void log_end(struct request *req)
 {
     const struct request_bytes *b = &req->bytes;
-    struct vsc_main *main = engine_counters(req->engine);
+    struct vsc_main *main = &req->wrk->main;
     main->client_req++;
     if (req->was_piped) {
         /* Its figures are those of the pipe. */
@@ -86,8 +86,7 @@ static void log_end(struct request *req)
 
 static void stamp(struct request *req, struct str label)
 {
-    log__timestamp(&req->log, label, wrk_real_ns(engine__wrk(req->engine)), req->t_first_ns,
-                   &req->t_prev_ns);
+    log__timestamp(&req->log, label, wrk_real_ns(req->wrk), req->t_first_ns, &req->t_prev_ns);
 }
 
 /* ---- asking ---- */
@@ -180,7 +179,7 @@ static YIELDS enum req_step purge(struct request *req)
 {
     /* What is killed is counted by the cache. */
     (void)cache_purge(req->engine->conf.cache, &req->digest);
-    engine_counters(req->engine)->n_purges++;
+    req->wrk->main.n_purges++;
     enum req_step next = REQ_VCLFAIL;
     (void)!req__ask(req, req->policy->purge, MAY(SYNTH) | MAY(RESTART), &next);
     return next;
@@ -207,7 +206,7 @@ static YIELDS enum req_step deliver(struct request *req)
 
 static YIELDS enum req_step synth(struct request *req)
 {
-    struct wrk *wrk = engine__wrk(req->engine);
+    struct wrk *wrk = req->wrk;
     wrk->main.s_synth++;
     synth__clear(&req->synth);
     if (synth__head(req) != RC_OK) {
@@ -292,12 +291,13 @@ enum rc engine_serve(struct engine *engine, struct request *req)
     CHECK(req->transport != NULL);
     fiber_describe(req->http->url);
     req->engine = engine;
+    req->wrk = engine__wrk(engine);
     req->policy = engine->conf.policy;
     req->policy_name = STR("");
     req->backend = engine->conf.backend;
     req->is_rfc9111 = rfc9111__is_on(engine);
     req->sends_body = req->http->method_id != HTTP_M_HEAD;
-    req->name = warm__up(engine__wrk(engine), req->http);
+    req->name = warm__up(req->wrk, req->http);
     if (req->policy->begin != NULL) {
         req->policy_name = req->policy->begin(req);
     }

@@ -265,7 +265,7 @@ static struct str host_of(const struct request *req)
 static void invalidate(struct request *req, const struct digest *digest, struct str url)
 {
     unsigned killed = cache_purge(req->engine->conf.cache, digest);
-    engine__wrk(req->engine)->objm.rfc9111_invalidated++;
+    req->wrk->objm.rfc9111_invalidated++;
     vslb_printf(&req->log, SLT_Debug, "OBJM invalidated %.*s: %u objects", STR_ARG(url), killed);
 }
 

@@ -69,7 +69,7 @@ enum rc synth__head(struct request *req)
 
 enum rc synth__transmit(struct request *req)
 {
-    struct wrk *wrk = engine__wrk(req->engine);
+    struct wrk *wrk = req->wrk;
     wrk->objm.delivery_fallback_synthetic++;
     struct part part;
     if (deliver__settle(req, req->resp, req->synth.len, &part) != RC_OK) {
@@ -85,7 +85,7 @@ enum rc synth__transmit(struct request *req)
 
 enum rc synth__minimal(struct request *req, unsigned status)
 {
-    engine__wrk(req->engine)->main.client_resp_500++;
+    req->wrk->main.client_resp_500++;
     struct http_hdr table[4];
     struct http resp;
     http_init(&resp, table, ARRAY_SIZE(table));

@@ -16,18 +16,14 @@ static struct fetch_task *task_of_fetch(const struct fetch *f)
     return f->policy_arg;
 }
 
-static void init_task(struct vcl_task *task, const struct engine *engine, struct arena *ws,
-                      struct vslb *log)
+static void init_task(struct vcl_task *task, struct wrk *wrk, struct arena *ws, struct vslb *log)
 {
-    struct wrk *wrk = engine__wrk(engine);
     *task = (struct vcl_task){
         .ws = ws, .log = log, .scratch = wrk->scratch, .rng = &wrk->rng, .pass_s = -1};
 }
 
-static YIELDS enum vcl_return run(struct vcl_task *task, const struct engine *engine,
-                                  enum vcl_sub sub)
+static YIELDS enum vcl_return run(struct vcl_task *task, struct wrk *wrk, enum vcl_sub sub)
 {
-    struct wrk *wrk = engine__wrk(engine);
     task->ctx.now = task__seconds(wrk_real_ns(wrk));
     task->status = 0;
     enum vcl_return verdict = vcl_run(task, sub);
@@ -58,14 +54,14 @@ static struct policy_verdict says(const struct vcl_task *task, enum vcl_return v
 
 static struct str begin(struct request *req)
 {
-    struct wrk *wrk = engine__wrk(req->engine);
+    struct wrk *wrk = req->wrk;
     struct req_task *p = arena_alloc(req->arena, sizeof *p);
     struct loaded *loaded = p == NULL ? NULL : vcls__pin(wrk);
     if (loaded == NULL) {
         return STR("");
     }
     *p = (struct req_task){.req = req, .engine = req->engine, .loaded = loaded};
-    init_task(&p->task, req->engine, req->arena, &req->log);
+    init_task(&p->task, wrk, req->arena, &req->log);
     p->task.host = &task__client_host;
     p->task.vcl = loaded->vcl;
     req->policy_arg = p;
@@ -117,8 +113,12 @@ static bool switch_vcl(struct req_task *p)
     return true;
 }
 
+/* What std.rollback goes back to. */
 static MUST_USE enum rc keep_original(struct req_task *p)
 {
+    if (!vcl_may_roll_back(p->loaded->vcl)) {
+        return RC_OK;
+    }
     p->original = http_new(p->req->arena, p->req->http->count + 1u);
     return p->original == NULL ? RC_LIMIT : http_copy(p->original, p->req->http, HTTP_COPY_ALL);
 }
@@ -130,13 +130,13 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
         return policy_says(POLICY_FAIL);
     }
     forget(p);
-    enum vcl_return verdict = run(&p->task, p->engine, VCL_SUB_RECV);
+    enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_RECV);
     if (verdict == VCL_RET_VCL) {
         if (!switch_vcl(p)) {
             return policy_says(POLICY_FAIL);
         }
         forget(p);
-        verdict = run(&p->task, p->engine, VCL_SUB_RECV);
+        verdict = run(&p->task, p->req->wrk, VCL_SUB_RECV);
     }
     return verdict == VCL_RET_VCL ? policy_says(POLICY_FAIL) : says(&p->task, verdict);
 }
@@ -144,9 +144,9 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
 static YIELDS struct policy_verdict hash_sub(struct request *req)
 {
     struct req_task *p = task_of(req);
-    enum vcl_return verdict = run(&p->task, p->engine, VCL_SUB_HASH);
+    enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_HASH);
     if (verdict == VCL_RET_LOOKUP) {
-        key__make(engine__wrk(p->engine), p->hashed, &req->digest);
+        key__make(req->wrk, p->hashed, &req->digest);
         p->has_digest = true;
     }
     return says(&p->task, verdict);
@@ -158,8 +158,8 @@ static YIELDS struct policy_verdict ask(struct request *req, enum vcl_sub sub)
     if (p == NULL) {
         return policy_says(POLICY_FAIL);
     }
-    p->t_resp_ns = wrk_real_ns(engine__wrk(p->engine));
-    enum vcl_return verdict = run(&p->task, p->engine, sub);
+    p->t_resp_ns = wrk_real_ns(req->wrk);
+    enum vcl_return verdict = run(&p->task, p->req->wrk, sub);
     p->obj_http = NULL; /* of an object that may be let go of now */
     return says(&p->task, verdict);
 }
@@ -204,7 +204,7 @@ static struct backend *leaf_of(struct vcl_task *task, const struct objm_backend 
 static YIELDS struct policy_verdict pipe_sub(struct request *req)
 {
     struct req_task *p = task_of(req);
-    enum vcl_return verdict = run(&p->task, p->engine, VCL_SUB_PIPE);
+    enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_PIPE);
     const struct objm_backend *found = NULL;
     req->fetch->backend = leaf_of(&p->task, p->backend, &found);
     return says(&p->task, verdict);
@@ -255,7 +255,7 @@ static void fetch_begin(struct fetch *f, const struct request *req)
         .is_hitmiss = req->is_hitmiss,
         .is_hitpass = req->is_hitpass,
     };
-    init_task(&p->task, f->engine, &f->arena, &f->log);
+    init_task(&p->task, req->wrk, &f->arena, &f->log);
     p->task.host = &task__fetch_host;
     p->task.vcl = rp->loaded->vcl;
     if (f->kind == FETCH_BACKGROUND && !own_all(f, p)) {
@@ -303,7 +303,7 @@ static YIELDS struct policy_verdict backend_fetch_sub(struct fetch *f)
             return policy_says(POLICY_FAIL);
         }
     }
-    enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_FETCH);
+    enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_FETCH);
     if (verdict == VCL_RET_FETCH) {
         choose_backend(f, p);
     }
@@ -317,7 +317,7 @@ static YIELDS struct policy_verdict backend_response_sub(struct fetch *f)
         return policy_says(POLICY_FAIL);
     }
     p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
-    enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_RESPONSE);
+    enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_RESPONSE);
     struct policy_verdict word = says(&p->task, verdict);
     word.duration_ns = p->task.pass_s >= 0 ? task__ns(p->task.pass_s) : f->times.ttl_ns;
     f->store = p->storage == NULL ? NULL : p->storage->store;
@@ -331,7 +331,7 @@ static YIELDS struct policy_verdict backend_error_sub(struct fetch *f)
         return policy_says(POLICY_FAIL);
     }
     p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
-    enum vcl_return verdict = run(&p->task, f->engine, VCL_SUB_BACKEND_ERROR);
+    enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_ERROR);
     return says(&p->task, verdict);
 }
 

@@ -421,7 +421,10 @@ static void hash_data(struct vcl_task *task, struct str text)
 {
     struct req_task *p = req_of(task);
     struct sb sb = arena_builder(task->ws);
-    sb_put(&sb, p->hashed);
+    bool is_next = p->hashed.ptr != NULL && p->hashed.ptr + p->hashed.len == sb.ptr;
+    if (!is_next) {
+        sb_put(&sb, p->hashed);
+    }
     sb_put(&sb, text);
     sb_chr(&sb, '\0');
     struct str all = arena_claim(task->ws, &sb);
@@ -429,7 +432,7 @@ static void hash_data(struct vcl_task *task, struct str text)
         vcl_fail(task, STR("Workspace overflow (hash_data)"));
         return;
     }
-    p->hashed = all;
+    p->hashed = is_next ? (struct str){p->hashed.ptr, p->hashed.len + all.len} : all;
     if (UNLIKELY(vslb_wants(&p->req->log, SLT_Hash))) {
         vslb_str(&p->req->log, SLT_Hash, text); /* masked by default */
     }

@@ -262,6 +262,10 @@ static YIELDS enum sess_end serve_all(struct h1 *h1)
             h1->deadline_ns = clock_after(clock_mono_ns(), param(params_of(h1), timeout_req));
         } else {
             h1->at = h1->fill = 0;
+            if (!sock_may_read(&h1->sess->sock)) {
+                main->sess_herd++;
+                return SESS__COUNT;
+            }
         }
         if (served % REQUESTS_A_TURN == 0) {
             fiber_yield();

@@ -48,6 +48,11 @@ void sock_abort(struct sock *sock);
 /* Reads at least one byte.  RC_EOF, RC_RESET, RC_TIMEOUT, RC_CANCELLED, RC_IO.  Yields. */
 YIELDS MUST_USE enum rc sock_read(struct sock *sock, void *buf, size_t bytes, struct sock_limit lim,
                                   size_t *got);
+/* False: sock_read_now would say RC_AGAIN. */
+static inline bool sock_may_read(const struct sock *sock)
+{
+    return sock->readable;
+}
 /* As sock_read, without waiting: RC_AGAIN when nothing is there. */
 MUST_USE enum rc sock_read_now(struct sock *sock, void *buf, size_t bytes, size_t *got);
 

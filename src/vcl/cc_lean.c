@@ -58,8 +58,21 @@ static unsigned destination(const struct vcl_program *prog, const struct vcl_ins
     }
 }
 
+static bool may_roll_back(const struct vcl_program *prog)
+{
+    for (unsigned i = 0; i < prog->calls.count; i++) {
+        const struct vcl_callsite *site = &prog->calls.at[i];
+        if (prog->imports.at[site->module].file != NULL ||
+            strcmp(site->func->name, "rollback") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void vcl__lean(struct vcl_program *prog)
 {
+    prog->may_roll_back = may_roll_back(prog);
     unsigned count = prog->code.count;
     uint32_t *place = xcalloc(count + 1, sizeof *place); /* in the copy */
     for (unsigned i = 0; i < count; i++) {

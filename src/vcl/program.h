@@ -131,6 +131,7 @@ struct vcl_program {
     VCL_LIST(struct vcl_source) sources;
     VCL_LIST(const char *) labels;
     VCL_LIST(const char *) stores;
+    bool may_roll_back; /* has calls of std.rollback, or of modules of others */
     unsigned priv_calls;
     unsigned regs; /* how many registers the largest expression needs */
     unsigned default_backend;

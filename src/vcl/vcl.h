@@ -212,6 +212,9 @@ struct vcl_task {
 YIELDS enum vcl_return vcl_run(struct vcl_task *task, enum vcl_sub sub);
 /* The task's VCL fails; the first reason counts. */
 void vcl_fail(struct vcl_task *task, struct str why);
+/* Whether the VCL, or one that it hands requests to, has calls through which a message may be asked
+ * to become again what it was at first. */
+bool vcl_may_roll_back(const struct vcl *vcl);
 /* After the task's last run. */
 void vcl_task_end(struct vcl_task *task);
 

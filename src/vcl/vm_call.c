@@ -91,6 +91,11 @@ static struct objm_priv *op_priv(struct objm_ctx *ctx, enum objm_scope scope, co
     return &p->priv;
 }
 
+bool vcl_may_roll_back(const struct vcl *vcl)
+{
+    return vcl->prog->may_roll_back || vcl->prog->labels.count > 0;
+}
+
 void vcl_task_end(struct vcl_task *task)
 {
     struct vcl_priv *p = task->privs;
