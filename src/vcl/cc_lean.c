@@ -63,7 +63,7 @@ static bool may_roll_back(const struct vcl_program *prog)
     for (unsigned i = 0; i < prog->calls.count; i++) {
         const struct vcl_callsite *site = &prog->calls.at[i];
         if (prog->imports.at[site->module].file != NULL ||
-            strcmp(site->func->name, "rollback") == 0) {
+            (site->func->name != NULL && strcmp(site->func->name, "rollback") == 0)) {
             return true;
         }
     }
