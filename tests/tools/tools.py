@@ -98,6 +98,19 @@ def check_log(daemon):
     assert again.count("ReqURL") == 8
 
 
+def check_times(daemon):
+    """Within a transaction each stage ends after the one before it, and took what lies between them."""
+    seen, last, vxid = 0, 0.0, None
+    for line in tool(daemon, "varnishlog", "-d", "-g", "vxid", "-i", "Begin,Timestamp").splitlines():
+        if " Begin " in line:
+            last, vxid = 0.0, line
+        elif m := re.search(r" Timestamp +(\w+): ([\d.]+) (-?[\d.]+) (-?[\d.]+)$", line):
+            now, total, step = map(float, m.groups()[1:])
+            assert now >= last and total >= step >= 0, f"{vxid}\n{line}: after {last}"
+            last, seen = now, seen + 1
+    assert seen > 40, seen
+
+
 def check_ncsa(daemon):
     lines = tool(daemon, "varnishncsa", "-d").splitlines()
     assert len(lines) == 8, lines
@@ -167,7 +180,7 @@ def main():
     failed = 0
     with Daemon(os.path.abspath(args.daemon), f"{origin.host}:{origin.port}", ["-i", "tools.example"]) as daemon:
         traffic(daemon)
-        for check in (check_adm, check_log, check_ncsa, check_stat, check_top, check_hist):
+        for check in (check_adm, check_log, check_times, check_ncsa, check_stat, check_top, check_hist):
             try:
                 check(daemon)
                 print(f"tools: {check.__name__[6:]}: passed")
