@@ -6,7 +6,8 @@
 void log__timestamp(struct vslb *log, struct str label, uint64_t now_ns, uint64_t first_ns,
                     uint64_t *prev_ns)
 {
-    /* A loop's own clock stands still while it is at work; the one before may have asked another. */
+    /* A loop's own clock stands still while it is at work; the one before may have asked another.
+     */
     if (now_ns < *prev_ns) {
         now_ns = *prev_ns;
     }
