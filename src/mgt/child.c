@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/child_priv.h"
 
@@ -227,9 +228,7 @@ static bool wait_end(struct mgt *mgt, uint64_t deadline_ns)
         uint64_t left_ms = (deadline_ns - now_ns) / NS_PER_MS + 1;
         /* The ends of the other two come with the end of the process, but may be kept open by its
          * children: look at them now and then instead of being woken for nothing. */
-        int n = poll(fds, 1, left_ms > 50 ? 50 : (int)left_ms);
-        CHECK(n >= 0 || errno == EINTR);
-        if (n > 0) {
+        if (fd_poll(fds, 1, left_ms > 50 ? 50 : (int)left_ms) > 0) {
             return true;
         }
         (void)poll(fds, ARRAY_SIZE(fds), 0);
@@ -340,6 +339,12 @@ static void give_up(struct mgt *mgt, enum rc rc)
 
 /* ---- questions ---- */
 
+static enum rc later_or_never(int err)
+{
+    fd_pause(err);
+    return err == EAGAIN || fd_is_passing(err) ? RC_AGAIN : RC_RESET;
+}
+
 /* Sends what is left of the request.  RC_AGAIN: more to send. */
 static enum rc send_some(int fd, struct str *left)
 {
@@ -349,7 +354,7 @@ static enum rc send_some(int fd, struct str *left)
             left->ptr += n;
             left->len -= (size_t)n;
         } else if (errno != EINTR) {
-            return errno == EAGAIN ? RC_AGAIN : RC_RESET;
+            return later_or_never(errno);
         }
     }
     return RC_OK;
@@ -373,10 +378,8 @@ static enum rc receive_some(struct mgt_child *child, unsigned *status, struct cl
         ssize_t n = recv(child->cli_fd, buf, sizeof buf, MSG_DONTWAIT);
         if (n > 0) {
             cli_text_add(&child->answer, (struct str){buf, (size_t)n});
-        } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-            return RC_RESET;
-        } else if (errno == EAGAIN) {
-            return RC_AGAIN;
+        } else if (n == 0 || errno != EINTR) {
+            return n == 0 ? RC_RESET : later_or_never(errno);
         }
     }
 }
@@ -395,9 +398,7 @@ static enum rc wait_answer(struct mgt *mgt, bool is_sending, uint64_t deadline_n
         {.fd = vault_poll_fd(mgt->vault), .events = POLLIN},
         {.fd = child->out_fd, .events = POLLIN}};
     uint64_t left_ms = (deadline_ns - now_ns) / NS_PER_MS + 1;
-    int n = poll(fds, ARRAY_SIZE(fds), left_ms > 60000 ? 60000 : (int)left_ms);
-    CHECK(n >= 0 || errno == EINTR);
-    if (n <= 0) {
+    if (fd_poll(fds, ARRAY_SIZE(fds), left_ms > 60000 ? 60000 : (int)left_ms) == 0) {
         return RC_OK;
     }
     if (fds[1].revents != 0) {

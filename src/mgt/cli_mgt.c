@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/digest.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/priv.h"
 
@@ -93,7 +94,7 @@ static bool expected_answer(const struct mgt *mgt, const char *challenge, struct
     struct cli_text secret = {0};
     char buf[512];
     ssize_t n;
-    while ((n = read(fd, buf, sizeof buf)) > 0 && secret.len < (1 << 20)) {
+    while ((n = fd_read(fd, buf, sizeof buf)) > 0 && secret.len < (1 << 20)) {
         cli_text_add(&secret, (struct str){buf, (size_t)n});
     }
     (void)close(fd);
@@ -421,7 +422,7 @@ enum rc mgt__cli_file(struct mgt *mgt, const char *path, struct cli_text *why)
     struct cli_text text = {0};
     char buf[512];
     ssize_t n;
-    while ((n = read(fd, buf, sizeof buf)) > 0 && text.len < CLI_REQUEST_MAX) {
+    while ((n = fd_read(fd, buf, sizeof buf)) > 0 && text.len < CLI_REQUEST_MAX) {
         cli_text_add(&text, (struct str){buf, (size_t)n});
     }
     (void)close(fd);

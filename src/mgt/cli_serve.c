@@ -8,13 +8,21 @@
 #include <sys/socket.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "mgt/cli_proto.h"
 
-/* Waits until the descriptor, which may be non-blocking, can go on. */
-static bool wait_for(int fd, short events)
+/* After a call that failed: false if the socket has come to its end.  Else it waits until the
+ * descriptor, which may be non-blocking, can go on: a worker does not end because the kernel has no
+ * memory for a moment. */
+static bool may_go_on(int fd, short events, int err)
 {
-    struct pollfd pfd = {.fd = fd, .events = events};
-    return poll(&pfd, 1, -1) >= 0 || errno == EINTR;
+    if (err == EAGAIN) {
+        struct pollfd pfd = {.fd = fd, .events = events};
+        (void)fd_poll(&pfd, 1, -1);
+        return true;
+    }
+    fd_pause(err);
+    return fd_is_passing(err);
 }
 
 static enum rc send_all(int fd, struct str s)
@@ -24,11 +32,7 @@ static enum rc send_all(int fd, struct str s)
         if (n >= 0) {
             s.ptr += n;
             s.len -= (size_t)n;
-        } else if (errno == EAGAIN) {
-            if (!wait_for(fd, POLLOUT)) {
-                return RC_IO;
-            }
-        } else if (errno != EINTR) {
+        } else if (!may_go_on(fd, POLLOUT, errno)) {
             return RC_IO;
         }
     }
@@ -48,11 +52,7 @@ static enum rc receive_more(int fd, struct cli_text *in)
         if (n == 0 || errno == ECONNRESET) {
             return RC_EOF;
         }
-        if (errno == EAGAIN) {
-            if (!wait_for(fd, POLLIN)) {
-                return RC_IO;
-            }
-        } else if (errno != EINTR) {
+        if (!may_go_on(fd, POLLIN, errno)) {
             return RC_IO;
         }
     }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/priv.h"
 
@@ -76,7 +77,8 @@ static bool conn_flush(struct mgt_conn *conn)
         if (n > 0) {
             sent += (size_t)n;
         } else if (errno != EINTR) {
-            is_alive = errno == EAGAIN;
+            fd_pause(errno);
+            is_alive = errno == EAGAIN || fd_is_passing(errno);
             break;
         }
     }
@@ -182,7 +184,7 @@ static void on_conn_in(struct mgt_watch *watch, short revents)
     if (n > 0) {
         cli_text_add(&conn->in, (struct str){buf, (size_t)n});
         conn_run(conn);
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (n == 0 || (errno != EAGAIN && !fd_is_passing(errno))) {
         close_conn(conn);
     }
 }

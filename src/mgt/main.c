@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/dump.h"
 #include "mgt/mgt.h"
@@ -34,11 +35,7 @@ enum { EXIT_USAGE = 2 };
 NORETURN static void wait_for_daemon(int fd)
 {
     unsigned char status = EXIT_USAGE;
-    ssize_t n;
-    do {
-        n = read(fd, &status, 1);
-    } while (n < 0 && errno == EINTR);
-    _exit(n == 1 ? status : EXIT_USAGE);
+    _exit(fd_read(fd, &status, 1) == 1 ? status : EXIT_USAGE);
 }
 
 /* Two forks: the first lets the shell go on, the second makes sure that no terminal can become
@@ -80,7 +77,7 @@ static void null_fds(bool all)
 
 static void daemon_is_up(int fd, unsigned char status)
 {
-    CHECK(write(fd, &status, 1) == 1);
+    CHECK(fd_write_all(fd, &status, 1) == 0);
     (void)close(fd);
     null_fds(true);
     mgt__log_to_stderr(false);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/priv.h"
 
@@ -113,8 +114,7 @@ static int wait_ms(const struct mgt_poll *p)
 void mgt__poll_once(struct mgt_poll *p)
 {
     fill(p);
-    int n = poll(p->fds, p->count, wait_ms(p));
-    CHECK(n >= 0 || errno == EINTR);
+    int n = fd_poll(p->fds, p->count, wait_ms(p));
     for (unsigned i = 0; n > 0 && i < p->count; i++) {
         if (p->fds[i].revents != 0 && p->ready[i] != NULL) {
             p->ready[i]->fn(p->ready[i], p->fds[i].revents);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/priv.h"
 
@@ -94,7 +95,7 @@ static enum rc already_running(const char *path, struct cli_text *why)
 {
     char buf[32] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, buf, sizeof buf - 1);
+    ssize_t n = fd < 0 ? 0 : fd_read(fd, buf, sizeof buf - 1);
     if (fd >= 0) {
         (void)close(fd);
     }
@@ -123,7 +124,7 @@ enum rc mgt__pidfile_add(struct mgt_workdir *dir, const char *path, struct cli_t
     char text[24];
     int len = snprintf(text, sizeof text, "%ld", (long)getpid());
     CHECK(len > 0);
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {
+    if (ftruncate(fd, 0) != 0 || fd_write_all(fd, text, (size_t)len) != 0) {
         enum rc rc = failed(why, "Cannot write pid file", path);
         (void)close(fd);
         return rc;
@@ -146,7 +147,7 @@ static enum rc make_secret(struct mgt_workdir *dir, gid_t gid, struct cli_text *
         return failed(why, "Cannot create secret file", dir->secret_path);
     }
     dir->is_own_secret = true;
-    bool is_ok = write(fd, bytes, sizeof bytes) == sizeof bytes;
+    bool is_ok = fd_write_all(fd, bytes, sizeof bytes) == 0;
     is_ok = is_ok && (gid == VSM_SAME_GID || fchown(fd, (uid_t)-1, gid) == 0);
     enum rc rc = is_ok ? RC_OK : failed(why, "Cannot write secret file", dir->secret_path);
     (void)close(fd);

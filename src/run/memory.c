@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "run/run_priv.h"
 
 uint64_t run_memory_bytes(void)
@@ -15,7 +16,7 @@ uint64_t run_memory_bytes(void)
         return 0;
     }
     char line[128];
-    ssize_t n = read(fd, line, sizeof line - 1);
+    ssize_t n = fd_read(fd, line, sizeof line - 1);
     (void)close(fd);
     line[n > 0 ? n : 0] = 0;
     /* size resident shared ..., in pages */

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 
 #define INDEX_NEXT "_.index.next"
@@ -39,15 +40,7 @@ static char *index_line(const struct vsm_seg *seg, char sign)
 
 static enum rc write_whole(int fd, const char *bytes, size_t len)
 {
-    ssize_t n;
-    do {
-        n = write(fd, bytes, len);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        return rc_from_errno(errno);
-    }
-    /* A regular file takes less than it was given only when it is out of space. */
-    return (size_t)n == len ? RC_OK : RC_NOSPACE;
+    return fd_write_all(fd, bytes, len) == 0 ? RC_OK : rc_from_errno(errno);
 }
 
 static enum rc write_all_lines(const struct vsm_set *set, int fd, off_t *bytes)

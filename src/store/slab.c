@@ -101,7 +101,7 @@ static enum rc make_file(struct slabs *s)
     if (s->fd < 0) {
         return errno == EMFILE || errno == ENFILE ? RC_NOFILES : RC_NOSPACE;
     }
-    return ftruncate(s->fd, (off_t)s->file_bytes) == 0 ? RC_OK : RC_NOSPACE;
+    return store__ftruncate(s->fd, s->file_bytes) ? RC_OK : RC_NOSPACE;
 }
 
 enum rc slabs_open(struct slabs *s, uint64_t store_bytes, uint64_t slab_bytes, int *take_fd,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "store/store.h"
 
@@ -40,6 +41,16 @@ static inline bool store__fallocate(int fd, int mode, uint64_t off, uint64_t byt
     int err;
     do {
         err = fallocate(fd, mode, (off_t)off, (off_t)bytes);
+    } while (err != 0 && errno == EINTR);
+    return err == 0;
+}
+
+/* As ftruncate(2), in the same way. */
+static inline bool store__ftruncate(int fd, uint64_t bytes)
+{
+    int err;
+    do {
+        err = ftruncate(fd, (off_t)bytes);
     } while (err != 0 && errno == EINTR);
     return err == 0;
 }

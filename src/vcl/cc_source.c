@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 
 #define FILE_BYTES_MAX (16u << 20)
@@ -70,7 +71,7 @@ static bool read_file(struct cc *cc, const char *path, struct str *text)
         size_t len = 0;
         ssize_t got = 1;
         while (got > 0 && len < (size_t)st.st_size) {
-            got = read(fd, bytes + len, (size_t)st.st_size - len);
+            got = fd_read(fd, bytes + len, (size_t)st.st_size - len);
             len += got > 0 ? (size_t)got : 0;
         }
         is_read = got >= 0;

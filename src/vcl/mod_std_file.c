@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "vcl/value.h"
 
@@ -39,7 +40,7 @@ static void read_all(int fd, struct reading *r, size_t size)
     size_t len = 0;
     ssize_t n = 1;
     while (len < size && n > 0) {
-        n = read(fd, bytes + len, size - len);
+        n = fd_read(fd, bytes + len, size - len);
         len += n > 0 ? (size_t)n : 0;
     }
     if (n < 0) {

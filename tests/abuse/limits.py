@@ -530,6 +530,20 @@ def out_of_memory_in_the_kernel(daemon, _):
     assert daemon.worker_pid() == pid
 
 
+@case()
+def command_line_out_of_memory(daemon, _):
+    """ENOMEM and ENOBUFS on the way between manager and worker: commands are answered, and nobody ends."""
+    worker = daemon.worker_pid()
+    for pid, calls in ((worker, "recvfrom,sendto"), (daemon.proc.pid, "recvfrom,sendto,poll")):
+        errors = {"sendto": "ENOBUFS"}
+        with Strace(pid, f"trace={calls}", *[f"inject={c}:error={errors.get(c, 'ENOMEM')}:when=3+4" for c in calls.split(",")]) as strace:
+            for i in range(8):
+                daemon.cli_ok("ban", "req.url", "==", f"/{i}/{'x' * 3000}")
+                assert f"/{i}/" in daemon.cli_ok("ban.list")
+            assert strace.injected() > 8, strace.injected()
+        assert daemon.worker_pid() == worker
+
+
 # ---- what is seen of others' faults ----
 
 @case("-p", "first_byte_timeout=0.3", "-p", "between_bytes_timeout=0.3", "-p", "loops=1")
