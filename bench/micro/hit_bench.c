@@ -22,7 +22,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "mgt/cli_proto.h"
+#include "mgt/pack.h"
 #include "mgt/worker.h"
 #include "shm/vsl.h"
 
@@ -170,6 +170,26 @@ static void measure(int client, unsigned long requests, unsigned long urls)
     free(ns);
 }
 
+/* As the manager gives it: names and texts in one. */
+static void load_vcl(int fd, unsigned origin_port)
+{
+    char vcl[128];
+    struct cli_text pack = {0};
+    struct cli_text line = {0};
+    (void)snprintf(vcl, sizeof vcl,
+                   "vcl 4.1; backend default { .host = \"127.0.0.1\"; .port = \"%u\"; }",
+                   origin_port);
+    pack_put(&pack, "name", (struct str){"boot", sizeof "boot"});
+    pack_put(&pack, "text", str_of(vcl));
+    const struct cli_request req = {.argc = 3,
+                                    .argv = {STR("vcl.load"), STR("boot"), cli_text_str(&pack)}};
+    cli_request_put(&line, &req);
+    cli_text_add(&line, (struct str){"", 1});
+    ask_worker(fd, line.ptr);
+    cli_text_free(&pack);
+    cli_text_free(&line);
+}
+
 int main(int argc, char **argv)
 {
     unsigned long requests = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000;
@@ -220,12 +240,7 @@ int main(int argc, char **argv)
     pthread_t origin_thread;
     CHECK(pthread_create(&worker, NULL, run_worker, &conf) == 0);
     CHECK(pthread_create(&origin_thread, NULL, origin, &origin_fd) == 0);
-    char load[200];
-    (void)snprintf(load, sizeof load,
-                   "vcl.load boot boot.vcl \"vcl 4.1; backend default { .host = \\\"127.0.0.1\\\"; "
-                   ".port = \\\"%u\\\"; }\"\n",
-                   origin_port);
-    ask_worker(cli[0], load);
+    load_vcl(cli[0], origin_port);
     ask_worker(cli[0], "vcl.use boot\n");
     ask_worker(cli[0], "start\n");
     int client = connect_to(port);

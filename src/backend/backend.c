@@ -188,13 +188,14 @@ static char *host_header_of(const struct backend_spec *spec, const struct endpoi
     return str_dup(sb_str(&sb));
 }
 
-/* Who is gone, but not altogether yet, leaves its name to who comes. */
+/* Who is there already (of a policy that was discarded) leaves its name to who comes: what it goes
+ * on to count is not seen any more. */
 static void clear_name(struct backends *set, const char *cli_name)
 {
     for (struct list *at = set->all.next; at != &set->all; at = at->next) {
         struct backend *b = CONTAINER_OF(at, struct backend, link);
-        if (atomic_load(&b->refs) == 0 && strcmp(b->cli_name, cli_name) == 0) {
-            close_counters(b);
+        if (b->seg != NULL && strcmp(b->cli_name, cli_name) == 0) {
+            vsm_seg_withdraw(b->seg);
         }
     }
 }

@@ -77,9 +77,9 @@ struct backend_spec {
 
 /* Makes a cold backend, with its counters (hidden).  Resolving a name takes time: a fiber suspends,
  * any other thread blocks.  At most one IPv4 and one IPv6 address are used, the first of each.  The
- * caller has a reference of *out.  RC_NOT_FOUND: no such name; RC_INVALID: a probe's numbers make
- * no sense; RC_TOO_LONG: the path; RC_EXISTS: policy and name are taken; others as vsc_new. Yields.
- */
+ * caller has a reference of *out.  An earlier backend of the same policy and name is not shown any
+ * more.  RC_NOT_FOUND: no such name; RC_INVALID: a probe's numbers make no sense; RC_TOO_LONG: the
+ * path; others as vsc_new.  Yields. */
 YIELDS MUST_USE enum rc backend_new(struct backends *set, const struct backend_spec *spec,
                                     struct backend **out);
 /* On any thread.  Who drops the last reference ends it: it is no longer listed, and what it keeps

@@ -43,7 +43,7 @@ struct wrk {
     char date[32];
     _Alignas(64) struct known_key keys[8192];
     _Alignas(64) struct warm warm[8192];
-    struct loaded *active; /* the VCL that requests begin with */
+    struct loaded *active; /* the VCL that requests begin with, or a label of it */
     struct regex_scratch *scratch;
     struct rng rng;
 };

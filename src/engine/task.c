@@ -94,23 +94,29 @@ static void forget(struct req_task *p)
     req->hash_always_miss = req->hash_ignore_busy = req->hash_ignore_vary = false;
 }
 
-/* return (vcl(label)): the request goes on as if that VCL had got it. */
+/* return (vcl(label)): the request goes on as if that VCL had got it, as it came. */
 static bool switch_vcl(struct req_task *p)
 {
-    struct loaded *to = vcls__of(p->engine, p->task.chosen);
-    if (to == NULL || p->req->restarts > 0 || p->has_switched) {
-        vslb_str(&p->req->log, SLT_VCL_Error, STR("Illegal return(vcl(...))"));
+    struct loaded *label = p->task.chosen;
+    if (p->req->restarts > 0 || p->has_switched) {
+        vslb_str(&p->req->log, SLT_VCL_Error,
+                 p->req->restarts > 0 ? STR("Illegal return(vcl): Not after restarts")
+                                      : STR("Illegal return(vcl): Only from active VCL"));
         return false;
     }
+    struct loaded *to = vcls__pin_label(label);
+    char via[256];
+    struct sb sb = sb_of(via, sizeof via);
+    sb_printf(&sb, "%s via %s", to->name, label->name);
     vcl_task_end(&p->task);
+    /* The label's name may be gone with the VCL that returned to it. */
     vcls__unpin(&p->loaded);
-    vcls__pin_again(to);
     p->loaded = to;
     p->task.vcl = to->vcl;
     p->has_switched = true;
     p->req->policy_name = str_of(to->name);
-    vslb_str(&p->req->log, SLT_VCL_use, p->req->policy_name);
-    return true;
+    vslb_str(&p->req->log, SLT_VCL_use, sb_str(&sb));
+    return task__rollback(&p->task, p->req->http, p->original);
 }
 
 /* What std.rollback goes back to. */

@@ -24,13 +24,15 @@ struct loaded {
     struct list link;
     struct engine *engine;
     struct vcl *vcl;
-    struct loaded *target; /* a label's; it has no vcl of its own then */
+    /* A label's: the VCL it points at; it has no vcl of its own then.  Moved by the main thread,
+     * read by loops. */
+    _Atomic(struct loaded *) target;
     char *name;
     bool is_warm;
     bool is_discarded;
-    bool is_auto;      /* its temperature follows its use */
+    const char *state; /* "auto" (its temperature follows its use), "warm", "cold", "label" */
     uint64_t cools_ns; /* when it becomes cold; 0: not on the way */
-    unsigned labels;   /* labels that point here, and VCLs that return to the label */
+    unsigned labels;   /* labels that point here; of a label: VCLs that return to it */
     struct vcl_env env;
     void *ws_mem;
     struct arena ws;
@@ -42,14 +44,14 @@ struct loaded {
 
 /* The one in use, pinned.  NULL: none is in use. */
 struct loaded *vcls__pin(struct wrk *wrk);
+/* The VCL that a label points at now, pinned. */
+struct loaded *vcls__pin_label(struct loaded *label);
 /* One more use of a pinned one, on the same loop. */
 void vcls__pin_again(struct loaded *loaded);
 /* Leaves NULL. */
 void vcls__unpin(struct loaded **loaded);
 /* After the last loop stopped. */
 void vcls__end(struct engine *engine);
-/* That `vcl` belongs to. */
-struct loaded *vcls__of(struct engine *engine, const struct vcl *vcl);
 
 /* ---- requests (task.c, task_req.c) ---- */
 

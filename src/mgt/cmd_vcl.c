@@ -64,11 +64,12 @@ static const char *state_word(struct cli *cli, struct str word)
     return NULL;
 }
 
-static bool set_state(struct cli *cli, struct mgt *mgt, struct mgt_vcl *v, const char *state)
+static void set_state(struct cli *cli, struct mgt *mgt, struct mgt_vcl *v, const char *state)
 {
+    const char *before = v->state;
     v->state = state;
     if (!is_running(mgt)) {
-        return true;
+        return;
     }
     const struct str words[] = {STR("vcl.state"), str_of(v->name), str_of(state)};
     struct cli_text answer = {0};
@@ -76,9 +77,9 @@ static bool set_state(struct cli *cli, struct mgt *mgt, struct mgt_vcl *v, const
     enum rc rc = mgt__vcls_ask(mgt, &status, &answer, 3, words);
     if (rc != RC_OK || status != CLI_OK) {
         cli_fail(cli, status, "%.*s", STR_ARG(cli_text_str(&answer)));
+        v->state = before;
     }
     cli_text_free(&answer);
-    return cli->status == CLI_OK;
 }
 
 static void add(struct cli *cli, struct mgt *mgt, const char *source, const struct str *text)
@@ -90,11 +91,10 @@ static void add(struct cli *cli, struct mgt *mgt, const char *source, const stru
     }
     struct cli_text out = {0};
     unsigned status = CLI_OK;
-    enum rc rc = mgt__vcls_add(mgt, name.ptr, source, text, &status, &out);
-    if (rc != RC_OK) {
+    const struct mgt_vcl_new what = {name.ptr, source, text, state};
+    if (mgt__vcls_add(mgt, &what, &status, &out) != RC_OK) {
         cli_fail(cli, status, "%.*s", STR_ARG(cli_text_str(&out)));
-    } else if (strcmp(state, "auto") == 0 ||
-               set_state(cli, mgt, mgt__vcls_find(mgt, name), state)) {
+    } else {
         cli_text_add(cli->text, cli_text_str(&out));
     }
     cli_text_free(&out);
@@ -158,7 +158,7 @@ void mgt__cmd_vcl_state(struct cli *cli, void *ctx)
     } else if (strcmp(state, "cold") == 0 && v == mgt->vcls.active) {
         cli_fail(cli, CLI_CANNOT, "Cannot set the active VCL cold.");
     } else {
-        (void)set_state(cli, mgt, v, state);
+        set_state(cli, mgt, v, state);
     }
 }
 
@@ -261,110 +261,6 @@ void mgt__cmd_vcl_discard(struct cli *cli, void *ctx)
             }
         }
     }
-}
-
-/* ---- list ---- */
-
-struct row {
-    char temperature[8];
-    unsigned busy;
-};
-
-/* What the worker says of each: lines `name temperature busy`. */
-static void ask_rows(struct mgt *mgt, struct cli_text *rows)
-{
-    unsigned status = CLI_OK;
-    const struct str words[] = {STR("vcl.uses")};
-    if (!is_running(mgt) || mgt__vcls_ask(mgt, &status, rows, 1, words) != RC_OK ||
-        status != CLI_OK) {
-        cli_text_clear(rows);
-    }
-}
-
-static struct row row_of(const struct cli_text *rows, const struct mgt_vcl *v)
-{
-    struct row row = {"cold", 0};
-    struct str rest = cli_text_str(rows);
-    while (rest.len > 0) {
-        struct str line = str_cut(&rest, '\n');
-        if (str_eq(str_cut(&line, ' '), str_of(v->name))) {
-            struct str word = str_cut(&line, ' ');
-            uint64_t busy = 0;
-            (void)snprintf(row.temperature, sizeof row.temperature, "%.*s", STR_ARG(word));
-            if (str_to_u64(line, &busy) == RC_OK) {
-                row.busy = (unsigned)busy;
-            }
-        }
-    }
-    return row;
-}
-
-static unsigned labels_of(struct mgt *mgt, const struct mgt_vcl *v)
-{
-    unsigned count = 0;
-    LIST_FOREACH (node, &mgt->vcls.all) {
-        count += mgt__vcls_needs(CONTAINER_OF(node, struct mgt_vcl, link), v);
-    }
-    return count;
-}
-
-static void list_json(struct cli *cli, struct mgt *mgt, const struct cli_text *rows)
-{
-    bool is_first = true;
-    cli_json_open(cli);
-    LIST_FOREACH (node, &mgt->vcls.all) {
-        const struct mgt_vcl *v = CONTAINER_OF(node, struct mgt_vcl, link);
-        struct row row = row_of(rows, v);
-        unsigned refs = labels_of(mgt, v);
-        cli_printf(cli, "%s{\n    \"status\": \"%s\",\n    \"state\": \"%s\",\n",
-                   is_first ? "" : ",\n  ", v == mgt->vcls.active ? "active" : "available",
-                   v->target != NULL ? "label" : v->state);
-        cli_printf(cli, "    \"temperature\": \"%s\",\n    \"busy\": %u,\n    \"name\": \"%s\"",
-                   v->target != NULL ? "warm" : row.temperature, row.busy, v->name);
-        if (v->target != NULL) {
-            cli_printf(cli, ",\n    \"label\": {\n      \"name\": \"%s\"", v->target->name);
-            if (refs > 0) {
-                cli_printf(cli, ",\n      \"refs\": %u", refs);
-            }
-            cli_printf(cli, "\n    }");
-        } else if (refs > 0) {
-            cli_printf(cli, ",\n    \"labels\": %u", refs);
-        }
-        cli_printf(cli, "\n  }");
-        is_first = false;
-    }
-    cli_json_close(cli);
-}
-
-void mgt__cmd_vcl_list(struct cli *cli, void *ctx)
-{
-    struct mgt *mgt = mgt_of(ctx);
-    struct cli_text rows = {0};
-    ask_rows(mgt, &rows);
-    if (cli->json) {
-        list_json(cli, mgt, &rows);
-        cli_text_free(&rows);
-        return;
-    }
-    LIST_FOREACH (node, &mgt->vcls.all) {
-        const struct mgt_vcl *v = CONTAINER_OF(node, struct mgt_vcl, link);
-        struct row row = row_of(&rows, v);
-        unsigned refs = labels_of(mgt, v);
-        cli_printf(cli, "%-9s   %-5s   %-4s   %6u   %s",
-                   v == mgt->vcls.active ? "active" : "available",
-                   v->target != NULL ? "label" : v->state,
-                   v->target != NULL ? "warm" : row.temperature, row.busy, v->name);
-        if (v->target != NULL) {
-            cli_printf(cli, "   ->   %s", v->target->name);
-            if (refs > 0) {
-                cli_printf(cli, " (%u return(vcl)%s)", refs, refs > 1 ? "'s" : "");
-            }
-        } else if (refs > 0) {
-            cli_printf(cli, "   <-   (%u label%s)", refs, refs > 1 ? "s" : "");
-        }
-        cli_printf(cli, "\n");
-    }
-    cli_text_free(&rows);
 }
 
 /* ---- labels ---- */

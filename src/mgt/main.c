@@ -193,7 +193,8 @@ static enum rc boot_backend(struct mgt *mgt, const char *b_arg, struct cli_text 
     enum rc rc = backend_vcl(b_arg, &text, why);
     if (rc == RC_OK) {
         struct str str = cli_text_str(&text);
-        rc = mgt__vcls_add(mgt, "boot", "<vcl.inline>", &str, &status, why);
+        const struct mgt_vcl_new what = {"boot", "<vcl.inline>", &str, "auto"};
+        rc = mgt__vcls_add(mgt, &what, &status, why);
     }
     cli_text_free(&text);
     return rc;
@@ -211,7 +212,8 @@ static enum rc configure_vcls(struct mgt *mgt, struct cli_text *why)
             continue;
         }
         (void)snprintf(name, sizeof name, args->vcls.count == 1 ? "boot" : "boot%u", i);
-        rc = mgt__vcls_add(mgt, name, args->vcls.at[i], NULL, &status, why);
+        const struct mgt_vcl_new what = {name, args->vcls.at[i], NULL, "auto"};
+        rc = mgt__vcls_add(mgt, &what, &status, why);
     }
     if (rc == RC_OK && !list_is_empty(&mgt->vcls.all)) {
         mgt->vcls.active = CONTAINER_OF(mgt->vcls.all.prev, struct mgt_vcl, link);

@@ -102,11 +102,14 @@ static enum rc tell(struct mgt *mgt, unsigned *status, struct cli_text *out, uns
     return rc != RC_OK ? rc : *status == CLI_OK ? RC_OK : RC_INVALID;
 }
 
-static enum rc feed_program(struct mgt *mgt, struct mgt_vcl *v, unsigned *status,
+static enum rc feed_program(struct mgt *mgt, struct mgt_vcl *v, bool is_new, unsigned *status,
                             struct cli_text *out)
 {
-    const struct str words[] = {STR("vcl.load"), str_of(v->name), cli_text_str(&v->out.pack)};
-    return tell(mgt, status, out, 3, words);
+    bool is_auto = strcmp(v->state, "auto") == 0;
+    const struct str words[] = {STR("vcl.load"), str_of(v->name), cli_text_str(&v->out.pack),
+                                str_of(v->state),
+                                is_auto ? (is_new ? STR("warm") : STR("cold")) : str_of(v->state)};
+    return tell(mgt, status, out, 5, words);
 }
 
 static enum rc feed_label(struct mgt *mgt, struct mgt_vcl *v, unsigned *status,
@@ -116,15 +119,14 @@ static enum rc feed_label(struct mgt *mgt, struct mgt_vcl *v, unsigned *status,
     return tell(mgt, status, out, 3, words);
 }
 
-static enum rc feed(struct mgt *mgt, struct mgt_vcl *v, unsigned *status, struct cli_text *out)
+/* A new one that is warm or may become so is warm at once, so that what its modules say against it
+ * is an answer to who loads it; one that a later worker gets, when it is used. */
+static enum rc feed(struct mgt *mgt, struct mgt_vcl *v, bool is_new, unsigned *status,
+                    struct cli_text *out)
 {
-    enum rc rc =
-        v->target != NULL ? feed_label(mgt, v, status, out) : feed_program(mgt, v, status, out);
+    enum rc rc = v->target != NULL ? feed_label(mgt, v, status, out)
+                                   : feed_program(mgt, v, is_new, status, out);
     v->is_fed = rc == RC_OK;
-    if (rc == RC_OK && v->target == NULL && strcmp(v->state, "auto") != 0) {
-        const struct str words[] = {STR("vcl.state"), str_of(v->name), str_of(v->state)};
-        rc = tell(mgt, status, out, 3, words);
-    }
     return rc;
 }
 
@@ -154,7 +156,7 @@ enum rc mgt__vcls_feed(struct mgt *mgt, struct cli_text *why)
             if (v->is_fed || !is_ready(mgt, v)) {
                 continue;
             }
-            enum rc rc = feed(mgt, v, &status, why);
+            enum rc rc = feed(mgt, v, false, &status, why);
             if (rc != RC_OK) {
                 return rc;
             }
@@ -172,24 +174,50 @@ enum rc mgt__vcls_use(struct mgt *mgt, struct mgt_vcl *vcl, unsigned *status, st
     return tell(mgt, status, out, 2, words);
 }
 
-enum rc mgt__vcls_add(struct mgt *mgt, const char *name, const char *source, const struct str *text,
-                      unsigned *status, struct cli_text *out)
+/* What max_vcl and max_vcl_handling have to say.  False: no more of them. */
+static bool is_room(struct mgt *mgt, unsigned *status, struct cli_text *out)
 {
+    uint64_t count = 0;
+    LIST_FOREACH (node, &mgt->vcls.all) {
+        count += CONTAINER_OF(node, struct mgt_vcl, link)->target == NULL;
+    }
+    uint64_t handling = param(mgt->params.shared, max_vcl_handling);
+    if (count < param(mgt->params.shared, max_vcl) || handling == 0) {
+        return true;
+    }
+    if (handling == 1) {
+        cli_text_printf(out, "%llu VCLs loaded\nRemember to vcl.discard the old/unused VCLs.\n",
+                        (unsigned long long)count + 1);
+    } else {
+        cli_text_printf(out, "Too many (%llu) VCLs already loaded\n", (unsigned long long)count);
+        *status = CLI_CANNOT;
+    }
+    cli_text_printf(out, "(See max_vcl and max_vcl_handling parameters)\n");
+    return handling == 1;
+}
+
+enum rc mgt__vcls_add(struct mgt *mgt, const struct mgt_vcl_new *what, unsigned *status,
+                      struct cli_text *out)
+{
+    *status = CLI_OK;
+    if (!is_room(mgt, status, out)) {
+        return RC_LIMIT;
+    }
     struct vcc_output output;
     *status = CLI_PARAM;
-    enum rc rc = mgt__vcc_compile(mgt, source, text, &output, out);
+    enum rc rc = mgt__vcc_compile(mgt, what->source, what->text, &output, out);
     if (rc != RC_OK) {
         return rc;
     }
     struct mgt_vcl *v = xcalloc(1, sizeof *v);
-    v->name = xstrdup(name);
+    v->name = xstrdup(what->name);
     v->out = output;
-    v->state = "auto";
+    v->state = what->state;
     list_init(&v->link);
     *status = CLI_OK;
     if (mgt->child.state == MGT_RUNNING) {
         struct cli_text answer = {0};
-        rc = feed(mgt, v, status, &answer);
+        rc = feed(mgt, v, true, status, &answer);
         if (rc != RC_OK) {
             cli_text_add(out, cli_text_str(&answer));
             mgt__vcls_drop(mgt, &v);

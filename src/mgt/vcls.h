@@ -30,10 +30,16 @@ void mgt__vcls_init(struct mgt_vcls *vcls);
 void mgt__vcls_end(struct mgt_vcls *vcls);
 /* The parameters that are text: vcl_path, vmod_path.  False: it is another. */
 bool mgt__vcls_set_path(struct mgt *mgt, struct str name, struct str value);
-/* Compiles, adds, and gives it to the worker if one runs.  `out`: for the operator.  RC_EXISTS,
- * RC_INVALID; *status is for the CLI. */
-MUST_USE enum rc mgt__vcls_add(struct mgt *mgt, const char *name, const char *source,
-                               const struct str *text, unsigned *status, struct cli_text *out);
+struct mgt_vcl_new {
+    const char *name;
+    const char *source;     /* a file, or a name for the text */
+    const struct str *text; /* NULL: the file */
+    const char *state;      /* "auto", "warm", "cold" */
+};
+/* Compiles, adds, and gives it to the worker if one runs.  `out`: for the operator.  RC_LIMIT:
+ * there are too many.  RC_INVALID; *status is for the CLI. */
+MUST_USE enum rc mgt__vcls_add(struct mgt *mgt, const struct mgt_vcl_new *what, unsigned *status,
+                               struct cli_text *out);
 MUST_USE enum rc mgt__vcls_use(struct mgt *mgt, struct mgt_vcl *vcl, unsigned *status,
                                struct cli_text *out);
 struct mgt_vcl *mgt__vcls_find(struct mgt *mgt, struct str name);

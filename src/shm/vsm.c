@@ -231,7 +231,8 @@ struct vsm_seg *vsm__seg_find(struct vsm_set *set, const char *class, const char
 {
     LIST_FOREACH (node, &set->segs) {
         struct vsm_seg *seg = CONTAINER_OF(node, struct vsm_seg, node);
-        if (strcmp(seg->class, class) == 0 && strcmp(seg->ident, ident) == 0) {
+        if (!seg->is_withdrawn && strcmp(seg->class, class) == 0 &&
+            strcmp(seg->ident, ident) == 0) {
             return seg;
         }
     }
@@ -334,6 +335,26 @@ enum rc vsm_seg_publish(struct vsm_seg *seg)
     return rc;
 }
 
+/* Under the lock. */
+static void withdraw(struct vsm_seg *seg)
+{
+    if (seg->is_published) {
+        vsm__index_remove(seg->set, seg);
+    }
+    if (!seg->is_withdrawn) {
+        (void)unlinkat(seg->set->dir_fd, seg->file, 0);
+    }
+    seg->is_withdrawn = true;
+}
+
+void vsm_seg_withdraw(struct vsm_seg *seg)
+{
+    CHECK_OBJ(seg, VSM__SEG_MAGIC);
+    mutex_lock(&seg->set->lock);
+    withdraw(seg);
+    mutex_unlock(&seg->set->lock);
+}
+
 void vsm_seg_free(struct vsm_seg **seg)
 {
     struct vsm_seg *s = *seg;
@@ -344,10 +365,7 @@ void vsm_seg_free(struct vsm_seg **seg)
     *seg = NULL;
     struct vsm_set *set = s->set;
     mutex_lock(&set->lock);
-    if (s->is_published) {
-        vsm__index_remove(set, s);
-    }
-    (void)unlinkat(set->dir_fd, s->file, 0);
+    withdraw(s);
     seg_release(s);
     mutex_unlock(&set->lock);
 }

@@ -75,6 +75,10 @@ size_t vsm_seg_len(const struct vsm_seg *seg);
  * there.  On error it stays unpublished, and may be tried again. */
 MUST_USE enum rc vsm_seg_publish(struct vsm_seg *seg);
 
+/* Takes it out of the index and unlinks it, and its class and ident are free; its memory stays, for
+ * those who still write to it. */
+void vsm_seg_withdraw(struct vsm_seg *seg);
+
 /* Takes *seg (may be NULL) out of the index, unmaps and unlinks it. */
 void vsm_seg_free(struct vsm_seg **seg);
 

@@ -44,7 +44,8 @@ struct vsm_seg {
     size_t mapped_bytes;
     void *ptr;
     bool is_published;
-    bool is_text; /* made by vsm_text */
+    bool is_withdrawn; /* its name and file are gone */
+    bool is_text;      /* made by vsm_text */
 };
 
 #define VSM__SET_MAGIC 0x3f1c5a77

@@ -65,7 +65,7 @@ static void free_backend(void *arg, struct objm_backend *backend)
 static bool get_labels(struct vcl *vcl, struct cc_text *out)
 {
     const struct vcl_program *prog = vcl->prog;
-    vcl->labels = xcalloc(prog->labels.count + 1, sizeof(struct vcl *));
+    vcl->labels = xcalloc(prog->labels.count + 1, sizeof(void *));
     for (unsigned i = 0; i < prog->labels.count; i++) {
         vcl->labels[i] = vcl->env->label(vcl->env->arg, prog->labels.at[i]);
         if (vcl->labels[i] == NULL) {

@@ -175,7 +175,7 @@ struct vcl {
     void **instances;
     struct objm_priv *priv_vcl; /* one an import */
     struct objm_priv *priv_call;
-    struct vcl **labels; /* referenced */
+    void **labels; /* referenced */
     bool is_warm;
     bool is_told;   /* modules know of it */
     bool is_inited; /* vcl_init ran, at least in part */

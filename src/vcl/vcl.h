@@ -128,9 +128,9 @@ struct vcl_env {
     /* Warm: probes run; cold: they do not, and idle connections are closed. */
     void (*backend_warm)(void *arg, void *leaf, bool is_warm);
     bool (*backend_healthy)(void *arg, void *leaf, double *changed);
-    /* The label's VCL, referenced; NULL: there is none. */
-    struct vcl *(*label)(void *arg, const char *name);
-    void (*unlabel)(void *arg, struct vcl *vcl);
+    /* The label, referenced, whatever it points at when it is used; NULL: there is none. */
+    void *(*label)(void *arg, const char *name);
+    void (*unlabel)(void *arg, void *label);
     void *arg;
     struct arena *ws; /* for vcl_init and vcl_fini */
     struct regex_scratch *scratch;
@@ -203,7 +203,7 @@ struct vcl_task {
     int64_t status;     /* synth, error */
     struct str reason;  /* alike; NULL: the usual one */
     double pass_s;      /* backend_response's pass(duration); negative: none given */
-    struct vcl *chosen; /* return (vcl(...)) */
+    void *chosen;       /* return (vcl(...)): the label, as vcl_env gave it */
     struct str message; /* why it failed, first of all */
 };
 

@@ -262,10 +262,7 @@ static void return_synth(struct machine *m, const struct vcl_insn *i)
 static void return_vcl(struct machine *m, const struct vcl_insn *i)
 {
     m->task->chosen = m->task->vcl->labels[i->c];
-    if (m->task->chosen == NULL) {
-        vcl_fail(m->task, STR("The label is gone"));
-        return;
-    }
+    CHECK(m->task->chosen != NULL);
     m->verdict = VCL_RET_VCL;
 }
 

@@ -79,8 +79,15 @@ void worker__cmd_vcl_load(struct cli *cli, void *ctx)
     if (prog == NULL) {
         return;
     }
+    const struct cli_request *req = cli->req;
+    const struct engine_vcl_load what = {
+        .name = name.ptr,
+        .prog = prog,
+        .state = req->argc > 3 ? req->argv[3] : STR("auto"),
+        .is_warm = req->argc > 4 && str_eq(req->argv[4], STR("warm")),
+    };
     char *message = NULL;
-    enum rc rc = engine_vcl_load(engine_of(ctx), name.ptr, prog, &message);
+    enum rc rc = engine_vcl_load(engine_of(ctx), &what, &message);
     if (rc != RC_OK) {
         cli_fail(cli, CLI_CANNOT, "VCL \"%.*s\" Failed initialization\nMessage:\n\t%s",
                  STR_ARG(name), message == NULL ? rc_text(rc) : message);
@@ -107,16 +114,27 @@ void worker__cmd_vcl_use(struct cli *cli, void *ctx)
 
 void worker__cmd_vcl_discard(struct cli *cli, void *ctx)
 {
-    if (engine_vcl_discard(engine_of(ctx), cli->req->argv[1].ptr) != RC_OK) {
+    struct worker *w = ctx;
+    if (engine_vcl_discard(w->engine, cli->req->argv[1].ptr) != RC_OK) {
         not_known(cli, cli->req->argv[1]);
     }
+    w->vcl_name = engine_vcl_active(w->engine);
 }
 
 void worker__cmd_vcl_label(struct cli *cli, void *ctx)
 {
-    if (engine_vcl_label(engine_of(ctx), cli->req->argv[1].ptr, cli->req->argv[2].ptr) != RC_OK) {
-        not_known(cli, cli->req->argv[2]);
+    const struct str *argv = cli->req->argv;
+    struct worker *w = ctx;
+    char *message = NULL;
+    enum rc rc = engine_vcl_label(w->engine, argv[1].ptr, argv[2].ptr, &message);
+    w->vcl_name = engine_vcl_active(w->engine);
+    if (rc == RC_NOT_FOUND) {
+        not_known(cli, argv[2]);
+    } else if (rc != RC_OK) {
+        cli_fail(cli, CLI_CANNOT, "VCL \"%.*s\" Failed to become warm\nMessage:\n\t%s",
+                 STR_ARG(argv[2]), message);
     }
+    free(message);
 }
 
 void worker__cmd_vcl_state(struct cli *cli, void *ctx)
@@ -127,7 +145,8 @@ void worker__cmd_vcl_state(struct cli *cli, void *ctx)
     if (rc == RC_NOT_FOUND) {
         not_known(cli, name);
     } else if (rc != RC_OK) {
-        cli_fail(cli, CLI_CANNOT, "vcl.state: %s", message);
+        cli_fail(cli, CLI_CANNOT, "Failed <vcl.state %.*s %.*s>\nMessage:\n\t%s", STR_ARG(name),
+                 STR_ARG(cli->req->argv[2]), message);
     }
     free(message);
 }
@@ -135,7 +154,9 @@ void worker__cmd_vcl_state(struct cli *cli, void *ctx)
 static void put_use(void *arg, const struct engine_vcl_row *row)
 {
     struct cli *cli = arg;
-    cli_printf(cli, "%s %s %u\n", row->name, row->is_warm ? "warm" : "cold", row->busy);
+    const char *status = row->is_active ? "active" : row->is_discarded ? "discarded" : "available";
+    cli_printf(cli, "%s %s %s %u %u %s %s\n", status, row->state, row->temperature, row->busy,
+               row->labels, row->name, row->target == NULL ? "" : row->target);
 }
 
 void worker__cmd_vcl_uses(struct cli *cli, void *ctx)

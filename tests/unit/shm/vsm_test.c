@@ -213,7 +213,18 @@ static void world_errors_have_codes(void **state)
     assert_int_equal(vsm_seg_new(set, "Test", "x", 8, &seg), RC_OK);
     struct vsm_seg *twin;
     assert_int_equal(vsm_seg_new(set, "Test", "x", 8, &twin), RC_EXISTS);
+    /* Who was withdrawn leaves its name, and keeps its memory. */
+    assert_int_equal(vsm_seg_publish(seg), RC_OK);
+    vsm_seg_withdraw(seg);
+    assert_int_equal(vsm_seg_new(set, "Test", "x", 8, &twin), RC_OK);
+    assert_int_equal(vsm_seg_publish(twin), RC_OK);
+    memset(vsm_seg_ptr(seg), 1, 8);
+    assert_int_equal(*(char *)vsm_seg_ptr(twin), 0);
+    vsm_seg_withdraw(seg);
     vsm_seg_free(&seg);
+    struct vsm_seg *third;
+    assert_int_equal(vsm_seg_new(set, "Test", "x", 8, &third), RC_EXISTS);
+    vsm_seg_free(&twin);
     vsm_set_free(&set, VSM_REMOVE);
 }
 
