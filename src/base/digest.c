@@ -3,8 +3,7 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
-
-#include "base/check.h"
+#include <sys/random.h>
 
 /* One context a thread, made at first use and freed by digest_thread_end: fetching the algorithm
  * anew for each key would cost more than the hash. */
@@ -28,6 +27,15 @@ void digest_make(struct digest *out, const struct str *pieces, size_t count)
     ok &= EVP_DigestFinal_ex(thread_ctx, out->bytes, &len);
     CHECK(ok == 1);
     CHECK(len == sizeof out->bytes);
+}
+
+uint64_t digest_secret(void)
+{
+    uint64_t secret;
+    /* So few bytes always come whole. */
+    ssize_t got = getrandom(&secret, sizeof secret, 0);
+    CHECK(got == (ssize_t)sizeof secret);
+    return secret | 1;
 }
 
 void digest_thread_end(void)

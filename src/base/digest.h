@@ -6,6 +6,7 @@
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
 
+#include "base/check.h"
 #include "base/str.h"
 
 struct digest {
@@ -31,6 +32,18 @@ static inline uint64_t digest_word(const struct digest *d)
     uint64_t word;
     memcpy(&word, d->bytes, sizeof word);
     return word;
+}
+
+/* For digest_place: odd, another one each time, and known to nobody outside. */
+uint64_t digest_secret(void);
+
+/* A place in a table of 2^bits.  Names whose digests have many bits in common can be found by
+ * trying (each bit doubles the work); which of them share a place can be told only by who knows the
+ * secret. */
+static inline size_t digest_place(const struct digest *d, uint64_t secret, unsigned bits)
+{
+    CHECK(bits - 1 < 63);
+    return (size_t)((digest_word(d) * secret) >> (64 - bits));
 }
 
 #endif

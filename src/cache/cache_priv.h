@@ -118,6 +118,7 @@ static_assert(sizeof(struct objhead) <= 96, "memory beside body and headers is b
 struct tomb;
 struct stripe {
     _Alignas(64) _Atomic uintptr_t index; /* table.c */
+    uint64_t secret;                      /* which bucket a head is in */
     pthread_mutex_t lock;
     size_t heads;
     bool is_growing;

@@ -18,6 +18,9 @@
  * lock.  The side they use is free again a grace period later, and until then the table does not
  * grow further.
  *
+ * Which bucket a head is in depends on a secret of its stripe, so that nobody can choose names that
+ * share one; how many share a stripe only matters to those who change something.
+ *
  * Why not liburcu's lock-free table: all writers hold the stripe anyway, and it lets chains become
  * eight long before it grows, which at a million objects costs microseconds a lookup in misses of
  * the processor's cache. */
@@ -27,7 +30,7 @@
 
 #include "base/mem.h"
 
-enum { BUCKETS_MIN = 4 };
+enum { SHIFT_MIN = 2 };
 
 enum { SIDE_BIT = 1, SHIFT_AT = 1, WORD_BITS = 63, LINE = 64 };
 
@@ -41,7 +44,7 @@ struct head_index {
 struct view {
     struct head_index *index;
     unsigned side;
-    size_t mask;
+    unsigned shift; /* 2^shift buckets */
 };
 
 static struct view view_of(const struct stripe *stripe)
@@ -51,31 +54,36 @@ static struct view view_of(const struct stripe *stripe)
     return (struct view){
         .index = (struct head_index *)(word - bits),
         .side = (unsigned)(bits & SIDE_BIT),
-        .mask = ((size_t)1 << (bits >> SHIFT_AT)) - 1,
+        .shift = (unsigned)(bits >> SHIFT_AT),
     };
 }
 
-static struct view index_new(struct stripe *stripe, size_t buckets, unsigned side)
+static size_t buckets_of(const struct view *view)
 {
-    size_t bytes = sizeof(struct head_index) + buckets * sizeof(struct objhead *);
+    return (size_t)1 << view->shift;
+}
+
+static struct view index_new(struct stripe *stripe, unsigned shift, unsigned side)
+{
+    size_t bytes = sizeof(struct head_index) + ((size_t)1 << shift) * sizeof(struct objhead *);
     struct head_index *index = xaligned(LINE, (bytes + LINE - 1) / LINE * LINE);
     memset(index, 0, bytes);
     index->stripe = stripe;
-    return (struct view){index, side, buckets - 1};
+    return (struct view){index, side, shift};
 }
 
 static void publish(struct stripe *stripe, const struct view *view)
 {
-    unsigned shift = (unsigned)__builtin_ctzll(view->mask + 1);
-    CHECK(shift <= WORD_BITS >> SHIFT_AT);
+    CHECK(view->shift <= WORD_BITS >> SHIFT_AT);
     CHECK(((uintptr_t)view->index & WORD_BITS) == 0);
-    uintptr_t word = (uintptr_t)view->index | shift << SHIFT_AT | view->side;
+    uintptr_t word = (uintptr_t)view->index | view->shift << SHIFT_AT | view->side;
     atomic_store_explicit(&stripe->index, word, memory_order_release);
 }
 
 void table__init(struct stripe *stripe)
 {
-    struct view view = index_new(stripe, BUCKETS_MIN, 0);
+    stripe->secret = digest_secret();
+    struct view view = index_new(stripe, SHIFT_MIN, 0);
     publish(stripe, &view);
 }
 
@@ -85,15 +93,17 @@ void table__fini(struct stripe *stripe)
     free(view_of(stripe).index);
 }
 
-static struct objhead *_Atomic *bucket_of(const struct view *view, const struct digest *digest)
+static struct objhead *_Atomic *bucket_of(const struct stripe *stripe, const struct view *view,
+                                          const struct digest *digest)
 {
-    return &view->index->bucket[digest_word(digest) & view->mask];
+    return &view->index->bucket[digest_place(digest, stripe->secret, view->shift)];
 }
 
 struct objhead *table__find(struct stripe *stripe, const struct digest *digest)
 {
     struct view view = view_of(stripe);
-    struct objhead *head = atomic_load_explicit(bucket_of(&view, digest), memory_order_acquire);
+    struct objhead *head =
+        atomic_load_explicit(bucket_of(stripe, &view, digest), memory_order_acquire);
     while (head != NULL && !digest_eq(&head->digest, digest)) {
         head = atomic_load_explicit(&head->next[view.side], memory_order_acquire);
     }
@@ -103,12 +113,12 @@ struct objhead *table__find(struct stripe *stripe, const struct digest *digest)
 const void *table__bucket(struct stripe *stripe, const struct digest *digest)
 {
     struct view view = view_of(stripe);
-    return bucket_of(&view, digest);
+    return bucket_of(stripe, &view, digest);
 }
 
-static void put(const struct view *view, struct objhead *head)
+static void put(const struct stripe *stripe, const struct view *view, struct objhead *head)
 {
-    struct objhead *_Atomic *bucket = bucket_of(view, &head->digest);
+    struct objhead *_Atomic *bucket = bucket_of(stripe, view, &head->digest);
     struct objhead *first = atomic_load_explicit(bucket, memory_order_relaxed);
     atomic_store_explicit(&head->next[view->side], first, memory_order_relaxed);
     atomic_store_explicit(bucket, head, memory_order_release);
@@ -127,11 +137,11 @@ static void index_free(struct rcu_head *rcu)
 
 static struct view grow(struct stripe *stripe, const struct view *old)
 {
-    struct view new = index_new(stripe, 2 * (old->mask + 1), 1 - old->side);
-    for (size_t i = 0; i <= old->mask; i++) {
+    struct view new = index_new(stripe, old->shift + 1, 1 - old->side);
+    for (size_t i = 0; i < buckets_of(old); i++) {
         struct objhead *head = atomic_load_explicit(&old->index->bucket[i], memory_order_relaxed);
         while (head != NULL) {
-            put(&new, head);
+            put(stripe, &new, head);
             head = atomic_load_explicit(&head->next[old->side], memory_order_relaxed);
         }
     }
@@ -144,17 +154,17 @@ static struct view grow(struct stripe *stripe, const struct view *old)
 void table__add(struct stripe *stripe, struct objhead *head)
 {
     struct view view = view_of(stripe);
-    if (stripe->heads > view.mask && !stripe->is_growing) {
+    if (stripe->heads >= buckets_of(&view) && !stripe->is_growing) {
         view = grow(stripe, &view);
     }
-    put(&view, head);
+    put(stripe, &view, head);
     stripe->heads++;
 }
 
 void table__remove(struct stripe *stripe, struct objhead *head)
 {
     struct view view = view_of(stripe);
-    struct objhead *_Atomic *link = bucket_of(&view, &head->digest);
+    struct objhead *_Atomic *link = bucket_of(stripe, &view, &head->digest);
     struct objhead *at = atomic_load_explicit(link, memory_order_relaxed);
     while (at != head) {
         CHECK(at != NULL);
@@ -172,7 +182,7 @@ void table__walk(struct stripe *stripe, void (*fn)(void *arg, const struct objhe
                  void *arg)
 {
     struct view view = view_of(stripe);
-    for (size_t i = 0; i <= view.mask; i++) {
+    for (size_t i = 0; i < buckets_of(&view); i++) {
         const struct objhead *head =
             atomic_load_explicit(&view.index->bucket[i], memory_order_relaxed);
         while (head != NULL) {
@@ -185,7 +195,7 @@ void table__walk(struct stripe *stripe, void (*fn)(void *arg, const struct objhe
 struct objhead *table__any(struct stripe *stripe)
 {
     struct view view = view_of(stripe);
-    for (size_t i = 0; i <= view.mask; i++) {
+    for (size_t i = 0; i < buckets_of(&view); i++) {
         struct objhead *head = atomic_load_explicit(&view.index->bucket[i], memory_order_relaxed);
         if (head != NULL) {
             return head;

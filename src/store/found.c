@@ -28,17 +28,18 @@ static const struct digest *digest_of(const struct mem *m, const struct mem_obj 
 
 static struct mem_obj **bucket(const struct mem *m, const struct digest *digest)
 {
-    return &m->found[digest_word(digest) & m->found_mask];
+    return &m->found[digest_place(digest, m->found_secret, m->found_bits)];
 }
 
 void mem__found_begin(struct mem *m, size_t count)
 {
-    size_t mask = 15;
-    while (mask < count) {
-        mask = 2 * mask + 1;
+    unsigned bits = 4;
+    while ((size_t)1 << bits <= count) {
+        bits++;
     }
-    m->found = xcalloc(mask + 1, sizeof *m->found);
-    m->found_mask = mask;
+    m->found = xcalloc((size_t)1 << bits, sizeof *m->found);
+    m->found_bits = bits;
+    m->found_secret = digest_secret();
 }
 
 void mem__found_end(struct mem *m)

@@ -106,7 +106,8 @@ struct mem {
     struct list *seeker; /* stv_resurrect's place in the queue */
     /* Recovered objects that the cache does not have, by digest; NULL: resurrection is over. */
     struct mem_obj **found;
-    size_t found_mask;
+    unsigned found_bits;
+    uint64_t found_secret;
     uint64_t next_revision;
     uint64_t next_file_id;
     uint64_t alive; /* all objects, also those not final or dead */

@@ -121,27 +121,34 @@ struct newest {
     uint64_t revision;
 };
 
-static struct newest *place_of(struct newest *table, size_t mask, const struct digest *digest)
+struct newest_table {
+    struct newest *places;
+    unsigned bits;
+    uint64_t secret;
+};
+
+static struct newest *place_of(const struct newest_table *t, const struct digest *digest)
 {
-    size_t at = digest_word(digest) & mask;
-    while (table[at].digest != NULL && !digest_eq(table[at].digest, digest)) {
+    size_t mask = ((size_t)1 << t->bits) - 1;
+    size_t at = digest_place(digest, t->secret, t->bits);
+    while (t->places[at].digest != NULL && !digest_eq(t->places[at].digest, digest)) {
         at = (at + 1) & mask;
     }
-    return &table[at];
+    return &t->places[at];
 }
 
 /* A record that is itself no good still hides what it was to replace. */
 static void hide_and_drop(struct recovery *rec)
 {
-    size_t size = 16;
-    while (size < 2 * rec->count) {
-        size *= 2;
+    struct newest_table table = {.bits = 4, .secret = digest_secret()};
+    while ((size_t)1 << table.bits < 2 * rec->count) {
+        table.bits++;
     }
-    struct newest *table = xcalloc(size, sizeof *table);
+    table.places = xcalloc((size_t)1 << table.bits, sizeof *table.places);
     for (size_t i = 0; i < rec->count; i++) {
         const struct cat_record *r = record_of(rec, &rec->found[i]);
         if ((r->flags & CAT_SUPERSEDES) != 0) {
-            struct newest *n = place_of(table, size - 1, &r->digest);
+            struct newest *n = place_of(&table, &r->digest);
             n->digest = &r->digest;
             n->revision = r->revision > n->revision ? r->revision : n->revision;
         }
@@ -149,13 +156,13 @@ static void hide_and_drop(struct recovery *rec)
     for (size_t i = 0; i < rec->count; i++) {
         struct candidate *c = &rec->found[i];
         const struct cat_record *r = record_of(rec, c);
-        const struct newest *n = place_of(table, size - 1, &r->digest);
+        const struct newest *n = place_of(&table, &r->digest);
         bool hidden = n->digest != NULL && r->revision < n->revision;
         if (hidden || c->cls == SLAB_NO_CLASS || is_poison(r)) {
             drop(rec, c);
         }
     }
-    free(table);
+    free(table.places);
     compact(rec);
 }
 

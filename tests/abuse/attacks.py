@@ -9,6 +9,8 @@ The origin is one that tolerates nothing (recorder.py); a case may tell it what 
 worker, and the origin has read nothing but canonical requests.
 """
 import argparse
+import hashlib
+import json
 import os
 import re
 import signal
@@ -311,6 +313,63 @@ def vary_games(peer):
     for size in (0, 1, 255, 256, 1000, 8000):
         found = peer.ask(*[request(b"/v/v90", b"X-V: " + b"x" * size)] * 2)
         assert all(m.body == b"fits" for m in found)
+
+
+UNKEYED = (b"X-Forwarded-Host", b"X-Forwarded-Scheme", b"Forwarded", b"X-Original-URL", b"X-Rewrite-URL", b"X-HTTP-Method-Override", b"X-Host")
+
+
+@case
+def unkeyed_fields(peer):
+    """Poisoning by fields that are in no key: what the built-in policy leaves to the origin, and the two ways to mend it."""
+    for i, name in enumerate(UNKEYED):
+        evil = name + b": evil.example"
+        # Nobody mends it: the origin gets the field, and what it makes of it is for all.
+        path, key = b"/u/u%d" % i, b"u%d" % i
+        peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"evil")
+        assert peer.ask(request(path, evil))[0].body == b"evil"
+        assert peer.arrived(key)[0].one(name) == b"evil.example", name
+        peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"good")
+        assert peer.ask(request(path))[0].body == b"evil", name
+        # The origin says that it looks at the field.
+        path = b"/u/v%d" % i
+        peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN\nVary: " + name, b"evil")
+        assert peer.ask(request(path, evil))[0].body == b"evil"
+        peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN\nVary: " + name, b"good")
+        assert peer.ask(request(path))[0].body == b"good", name
+        assert peer.ask(request(path, evil))[0].body == b"evil", name
+    # The policy removes them.
+    removes = "".join(f" unset req.http.{name.decode()};" for name in UNKEYED)
+    vcl = f'vcl 4.1; backend b {{ .host = "{peer.recorder.host}"; .port = "{peer.recorder.port}"; }} sub vcl_recv {{{removes} }}'
+    peer.daemon.cli_ok("vcl.inline", "removes", json.dumps(vcl))
+    peer.daemon.cli_ok("vcl.use", "removes")
+    try:
+        for i, name in enumerate(UNKEYED):
+            peer.answers(b"/u/w%d" % i, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"good")
+            assert peer.ask(request(b"/u/w%d" % i, name + b": evil.example"))[0].body == b"good"
+            assert peer.arrived(b"w%d" % i)[0].one(name) is None, name
+    finally:
+        peer.daemon.cli_ok("vcl.use", "boot")
+
+
+@case
+def hash_flooding(peer):
+    """Hundreds of names that were chosen to come under one lock of the cache, and as many fields as a head may have: all are served."""
+    paths, n = [], 0
+    while len(paths) < 400:
+        path = b"/f/f%d" % n
+        digest = hashlib.sha256(path + b"\0h.example\0").digest()
+        if int.from_bytes(digest[-2:], "little") % 1024 == 7:
+            paths.append(path)
+        n += 1
+    for round_ in range(2):
+        for at in range(0, len(paths), 100):
+            found = peer.ask(*[request(path) for path in paths[at:at + 100]])
+            assert [status(m) for m in found] == [200] * 100
+    assert all(len(peer.arrived(path[3:])) == 1 for path in paths), "some were fetched twice"
+    for name in (b"X-A", b"Cookie", b"Accept", b"Cache-Control", b"Via"):
+        for values in ([b"%d" % i for i in range(55)], [b"a"] * 55, [b"," * 80] * 55):
+            found = peer.ask(request(b"/f/g1", *[name + b": " + value for value in values]))
+            assert status(found[0]) == 200, (name, found[0].start)
 
 
 @case
