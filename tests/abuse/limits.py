@@ -9,6 +9,7 @@ A case has a daemon of its own, reaches one limit, and asserts the counter, the 
 must still serve, and give back what was occupied.  Some inject faults into system calls of the running worker with strace.
 """
 import argparse
+import json
 import os
 import re
 import resource
@@ -434,6 +435,38 @@ def storm_on_one_object(daemon, origin):
             assert target.counter("MGT.child_died") == 0
     finally:
         failing.close()
+
+
+# What is done with the error: it is kept for a second, as Varnish does; or there is none that could be kept.
+POLICIES = {"kept": "", "abandoned": "sub vcl_backend_error { return (abandon); }"}
+
+
+@case()
+def waiters(daemon, _):
+    """Of those who wait for a fetch that fails waiter_retries try again, one after the other; the rest get 503, counted and told."""
+    waiting = 60
+    for policy, sub in POLICIES.items():
+        for retries in (0, 1, 3):
+            failing = Failing()
+            try:
+                host, port = failing.address
+                vcl = f'vcl 4.1; backend b {{ .host = "{host}"; .port = "{port}"; }} {sub}'
+                daemon.cli_ok("vcl.inline", f"{policy}{retries}", json.dumps(vcl))
+                daemon.cli_ok("vcl.use", f"{policy}{retries}")
+                daemon.cli_ok("param.set", "waiter_retries", str(retries))
+                before = daemon.counters()
+                socks = crowd(daemon.address, lambda i: f"/{policy}/{retries}", waiting + 1)
+                until("all but one wait", lambda: daemon.counter("MAIN.busy_sleep") - before["MAIN.busy_sleep"] == waiting)
+                failing.gate.set()
+                found = all_answered(socks, 20)
+                assert found == {503: waiting + 1}, found
+                assert failing.requests == retries + 1, f"{policy}: {failing.requests} requests with waiter_retries={retries}"
+                refused = before["OBJM.limit.waiters"] + waiting - retries
+                assert counted(daemon, "OBJM.limit.waiters", refused) == refused
+            finally:
+                failing.close()
+    logged(daemon, "Error", "the fetches that it waited for failed", 6 * waiting - 8)
+    daemon.cli_ok("vcl.use", "boot")
 
 
 @case("-p", "backend_remote_error_holddown=0.25")
