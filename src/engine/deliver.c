@@ -165,6 +165,12 @@ enum rc deliver__settle(struct request *req, struct http *resp, uint64_t body_le
     return rc == RC_OK ? settle_length(req, resp, part->len) : rc;
 }
 
+void deliver__drop_thousands(struct http *resp)
+{
+    resp->status %= 1000;
+    CHECK(resp->status >= 100);
+}
+
 static void apply_conditions(struct wrk *wrk, struct request *req, struct http *resp)
 {
     if (http_is_not_modified(req->http, resp, (int64_t)(wrk_real_ns(wrk) / NS_PER_S))) {
@@ -250,6 +256,7 @@ static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
 enum rc deliver__transmit(struct request *req)
 {
     struct wrk *wrk = req->wrk;
+    deliver__drop_thousands(req->resp);
     apply_conditions(wrk, req, req->resp);
     if (req->oc == NULL) {
         return transmit_fetch(req, req->fetch);

@@ -222,6 +222,8 @@ MUST_USE enum rc deliver__head(struct request *req);
 YIELDS MUST_USE enum rc deliver__transmit(struct request *req);
 /* The transaction that fetched the object. */
 uint32_t deliver__object_xid(const struct objcore *oc);
+/* Policies may count a status in thousands (12404); clients see the rest (404). */
+void deliver__drop_thousands(struct http *resp);
 /* Last changes of a head, once the policy has spoken: the part of the body that is wanted, and the
  * length that goes with it.  body_len: UINT64_MAX if it is not known.  RC_LIMIT: no room. */
 MUST_USE enum rc deliver__settle(struct request *req, struct http *resp, uint64_t body_len,

@@ -71,6 +71,7 @@ enum rc synth__transmit(struct request *req)
 {
     struct wrk *wrk = req->wrk;
     wrk->objm.delivery_fallback_synthetic++;
+    deliver__drop_thousands(req->resp);
     struct part part;
     if (deliver__settle(req, req->resp, req->synth.len, &part) != RC_OK) {
         wrk->main.client_resp_500++;

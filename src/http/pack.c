@@ -101,10 +101,11 @@ enum rc http_unpack(struct http *h, struct str packed)
     unsigned status = cursor_u16(&c);
     unsigned count = cursor_u16(&c);
     struct str reason = cursor_bytes(&c, cursor_u32(&c));
-    if (c.rc != RC_OK || status < 100 || status > 999) {
+    if (c.rc != RC_OK || status % 1000 < 100) {
         return RC_DAMAGED;
     }
-    http_set_status(h, status);
+    http_set_status(h, status % 1000);
+    h->status = (uint16_t)status; /* policies count in thousands */
     h->reason = reason;
     for (unsigned i = 0; i < count; i++) {
         enum rc rc = unpack_field(&c, h);
