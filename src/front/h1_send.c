@@ -8,6 +8,9 @@
 #define LINGER_NS NS_PER_S
 #define LINGER_BYTES ((size_t)64 << 10)
 
+/* Bodies up to this size are copied behind their heads. */
+#define JOINED_MAX ((size_t)4 << 10)
+
 /* As sock_writev. */
 static YIELDS enum rc put(struct h1 *h1, struct iovec *iov, unsigned iovs, bool more,
                           uint64_t *sent)
@@ -39,6 +42,17 @@ static enum rc add_framing(struct h1 *h1, struct http *resp, uint64_t body_len)
     return rc;
 }
 
+/* A second buffer costs the kernel more than a copy of what is small, which it would read next in
+ * any case: true when the body stands behind the head now. */
+static bool join(struct sb *sb, const struct iovec *body)
+{
+    if (body->iov_len > JOINED_MAX || body->iov_len > sb->cap - sb->len) {
+        return false;
+    }
+    sb_add(sb, body->iov_base, body->iov_len);
+    return true;
+}
+
 static YIELDS enum rc h1_head(struct request *req, struct http *resp, uint64_t body_len,
                               const struct iovec *iov, unsigned iovs)
 {
@@ -56,19 +70,22 @@ static YIELDS enum rc h1_head(struct request *req, struct http *resp, uint64_t b
     if (sb.overflow) {
         return RC_LIMIT;
     }
+    size_t head_len = sb.len;
+    bool has_body = req->sends_body && iovs > 0;
+    bool is_joined = has_body && join(&sb, &iov[0]);
     struct iovec out[2] = {{sb.ptr, sb.len}};
     unsigned n = 1;
-    if (req->sends_body && iovs > 0) {
+    if (has_body && !is_joined) {
         out[n++] = iov[0];
     }
-    bool more = n == 1 && req->body_is_ready && h1->owed > 0;
+    bool more = !has_body && req->body_is_ready && h1->owed > 0;
     uint64_t sent = 0;
     h1->head_sent = true;
     rc = put(h1, out, n, more, &sent);
-    uint64_t head_sent = sent < sb.len ? sent : sb.len;
+    uint64_t head_sent = sent < head_len ? sent : head_len;
     req->bytes.resp_head += head_sent;
     req->bytes.resp_body += sent - head_sent;
-    if (n > 1 && rc == RC_OK) {
+    if (has_body && rc == RC_OK) {
         CHECK(iov[0].iov_len <= h1->owed);
         h1->owed -= iov[0].iov_len;
     }

@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/sb.h"
 #include "run/rcu.h"
+#include "run/sys.h"
 
 static const uint64_t FAKE_REAL_OFFSET_NS = UINT64_C(1700000000) * NS_PER_S;
 
@@ -204,7 +205,7 @@ static int wait_ms(struct loop *loop)
 
 static void fetch_events(struct loop *loop, int timeout_ms)
 {
-    int n = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, timeout_ms);
+    int n = sys__epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, timeout_ms);
     CHECK(n >= 0 || errno == EINTR);
     loop->event_at = 0;
     loop->event_count = n < 0 ? 0 : (unsigned)n;

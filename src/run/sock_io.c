@@ -16,6 +16,8 @@
 #include <limits.h>
 #include <sys/sendfile.h>
 
+#include "run/sys.h"
+
 /* A peer that is as fast as we are would otherwise keep its fiber running, and others waiting. */
 enum { TURN_BYTES = 1 << 20 };
 
@@ -81,7 +83,7 @@ enum rc sock_read_now(struct sock *sock, void *buf, size_t bytes, size_t *got)
     size_t ask = loop__chop(sock->loop, bytes);
     ssize_t n;
     do {
-        n = recv(sock->fd, buf, ask, 0);
+        n = sys__recv(sock->fd, buf, ask);
     } while (n < 0 && errno == EINTR);
     if (n > 0) {
         *got = (size_t)n;
@@ -147,7 +149,7 @@ static void consume(struct gather *g, size_t bytes)
     }
 }
 
-/* One system call; -1 and errno as sendmsg. */
+/* One system call, for one buffer the cheaper one; -1 and errno as sendmsg. */
 static ssize_t send_some(struct sock *sock, const struct gather *g, bool more)
 {
     struct iovec first;
@@ -159,9 +161,12 @@ static ssize_t send_some(struct sock *sock, const struct gather *g, bool more)
     }
     /* Of more than IOV_MAX buffers the rest follows at once. */
     bool is_part = msg.msg_iovlen < g->iovs;
+    int flags = MSG_NOSIGNAL | (more || is_part ? MSG_MORE : 0);
     ssize_t n;
     do {
-        n = sendmsg(sock->fd, &msg, MSG_NOSIGNAL | (more || is_part ? MSG_MORE : 0));
+        n = msg.msg_iovlen == 1
+                ? sys__send(sock->fd, msg.msg_iov->iov_base, msg.msg_iov->iov_len, flags)
+                : sendmsg(sock->fd, &msg, flags);
     } while (n < 0 && errno == EINTR);
     return n;
 }

@@ -544,8 +544,8 @@ def out_of_memory_in_the_kernel(daemon, _):
     path = bodies.path_of("m", 70000)
     expect(path, get(daemon.address, path))
     pid = daemon.worker_pid()
-    with Strace(pid, "trace=sendmsg,fallocate,memfd_create,socket",
-                "inject=sendmsg:error=ENOBUFS:when=5+7", "inject=fallocate:error=ENOSPC:when=2+3",
+    with Strace(pid, "trace=sendmsg,sendto,fallocate,memfd_create,socket",
+                "inject=sendmsg:error=ENOBUFS:when=5+7", "inject=sendto:error=ENOBUFS:when=5+7", "inject=fallocate:error=ENOSPC:when=2+3",
                 "inject=memfd_create:error=EMFILE:when=1+2", "inject=socket:error=ENOBUFS:when=2+3") as strace:
         served = 0
         for i in range(120):
