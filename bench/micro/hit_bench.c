@@ -12,6 +12,7 @@
  * are the same every time: instructions, and lines that are not in the two caches of one core. */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -190,6 +191,14 @@ static void load_vcl(int fd, unsigned origin_port)
     cli_text_free(&line);
 }
 
+static int remove_one(const char *path, const struct stat *st, int what, struct FTW *at)
+{
+    (void)st;
+    (void)what;
+    (void)at;
+    return remove(path);
+}
+
 int main(int argc, char **argv)
 {
     unsigned long requests = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000;
@@ -252,5 +261,12 @@ int main(int argc, char **argv)
     (void)shutdown(cli[0], SHUT_RDWR);
     (void)pthread_join(worker, NULL);
     (void)pthread_join(origin_thread, NULL);
+    free(conf.panic);
+    free(params);
+    const int fds[] = {cli[0], cli[1], workdir_fd, fd, origin_fd};
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        (void)close(fds[i]);
+    }
+    CHECK(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
     return 0;
 }
