@@ -125,8 +125,9 @@ enum obj_flag {
     OBJ_HITMISS = 1 << 0,
     OBJ_HITPASS = 1 << 1,
     OBJ_NEVER_STALE =
-        1 << 2,          /* for obj_use_fn: no request may be answered with it once it is stale */
-    OBJ_FAILED = 1 << 4, /* what those get who waited for a fetch that failed */
+        1 << 2, /* for obj_use_fn: no request may be answered with it once it is stale */
+    OBJ_NEVER_FRESH = 1 << 3, /* it serves for validation only: nobody waits for what replaces it */
+    OBJ_FAILED = 1 << 4,      /* what those get who waited for a fetch that failed */
 };
 
 /* Chooses the place: the first stevedore of the list (NULL-terminated) that takes it. `body_len`:

@@ -175,15 +175,16 @@ static void let_join(struct objhead *head, const struct objcore *busy)
 }
 
 /* A mark past its TTL, but not past its grace and keep: what it said is still likely, so nobody is
- * made to wait for what most likely is not for him. */
-static bool has_late_mark(const struct objhead *head, const struct lookup_req *req)
+ * made to wait for what most likely is not for him.  Nor is he for what each has to ask for himself
+ * (OBJ_NEVER_FRESH). */
+static bool is_waiting_vain(const struct objhead *head, const struct lookup_req *req)
 {
     const struct core_set cores = head__cores(head);
     uint64_t now_ns = cache__real_now();
     for (size_t i = 0; i < cores.count; i++) {
         const struct objcore *oc = core_at(&cores, i);
-        if ((oc->flags & OBJ_MARKS) != 0 && now_ns < times__kept_until(&oc->times) &&
-            matches(req, oc)) {
+        if ((oc->flags & (OBJ_MARKS | OBJ_NEVER_FRESH)) != 0 &&
+            now_ns < times__kept_until(&oc->times) && matches(req, oc)) {
             return true;
         }
     }
@@ -221,7 +222,7 @@ static struct waiter *look_locked(struct objhead *head, const struct lookup_req 
     case LOOKUP_MISS:
         break;
     }
-    if (may_wait && !list_is_empty(&head->busies) && !has_late_mark(head, req)) {
+    if (may_wait && !list_is_empty(&head->busies) && !is_waiting_vain(head, req)) {
         count(&head->cache->parked, 1);
         return park__enter(CONTAINER_OF(head->busies.next, struct boc, link), head__stripe(head));
     }

@@ -242,11 +242,23 @@ void fetch__fail_busy(struct fetch *f)
     obj_release(&f->busy);
 }
 
+static unsigned flags_of(const struct fetch *f)
+{
+    if (f->is_hitpass) {
+        return OBJ_HITPASS;
+    }
+    if (f->is_marker) {
+        return OBJ_HITMISS;
+    }
+    bool is_never_fresh = f->is_9111 && f->times.ttl_ns == 0 && f->times.grace_ns == 0;
+    return f->obj_flags | (is_never_fresh ? (unsigned)OBJ_NEVER_FRESH : 0);
+}
+
 /* Everything about the object but its body. */
 static MUST_USE enum rc make_object(struct fetch *f)
 {
     obj_set_times(f->busy, &f->times);
-    unsigned marks = f->is_hitpass ? OBJ_HITPASS : f->is_marker ? OBJ_HITMISS : f->obj_flags;
+    unsigned marks = flags_of(f);
     bool stands_for_failure = f->is_synth && !f->is_deliberate;
     obj_set_flags(f->busy, marks | (stands_for_failure ? (unsigned)OBJ_FAILED : 0));
     enum rc rc = strip_head(f);

@@ -133,6 +133,12 @@ static MUST_USE enum rc check_range(struct fetch *f)
     if (!param(f->engine->conf.params, http_range_support)) {
         return RC_OK;
     }
+    struct http_range_spec spec;
+    const char *bad = NULL;
+    if (f->is_rfc9111 && f->asked_range.ptr != NULL &&
+        http_range_read(f->asked_range, &spec, &bad) == RC_MALFORMED) {
+        return RC_OK; /* nothing that we know was asked for (RFC 9110 section 14.2) */
+    }
     char text[100];
     struct sb why = sb_of(text, sizeof text);
     enum rc rc = http_content_range_fits(f->asked_range, f->beresp, &why);

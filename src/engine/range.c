@@ -45,24 +45,49 @@ static MUST_USE enum rc refuse(struct request *req, struct http *resp, uint64_t 
     return rc;
 }
 
+/* Which part is asked for.  RC_LIMIT: the whole body is sent; RC_NOT_FOUND: 416, and *why. */
+static MUST_USE enum rc as_varnish(struct str value, uint64_t body_len, struct http_range *range,
+                                   const char **why)
+{
+    struct http_range_spec spec;
+    enum rc rc = http_range_read(value, &spec, why);
+    if (rc == RC_MALFORMED) {
+        return RC_NOT_FOUND;
+    }
+    if (rc == RC_LIMIT || body_len == UINT64_MAX) {
+        return RC_LIMIT;
+    }
+    *why = "low range beyond object";
+    return http_range_settle(&spec, body_len, range);
+}
+
+/* The same by the RFC: what makes no sense, or has a unit that we do not know, was not said. */
+static MUST_USE enum rc as_rfc9110(struct str value, uint64_t body_len, struct http_range *range,
+                                   const char **why)
+{
+    unsigned count = 0;
+    *why = "none can be satisfied";
+    enum rc rc =
+        body_len == UINT64_MAX ? RC_LIMIT : http_range_parse(value, body_len, range, 1, &count);
+    return rc == RC_MALFORMED || rc == RC_UNSUPPORTED ? RC_LIMIT : rc;
+}
+
 enum rc range__apply(struct request *req, struct http *resp, uint64_t body_len, struct part *part)
 {
     *part = (struct part){.off = 0, .len = body_len};
     if (!http_if_range_holds(req->http, resp)) {
         return RC_OK;
     }
-    struct http_range_spec spec;
+    struct http_range range;
     const char *why = NULL;
-    enum rc rc = http_range_read(http_get(req->http, HDR_RANGE), &spec, &why);
-    if (rc == RC_MALFORMED) {
-        return refuse(req, resp, body_len, why, part);
-    }
-    if (rc == RC_LIMIT || body_len == UINT64_MAX) {
+    struct str value = http_get(req->http, HDR_RANGE);
+    enum rc rc = req->is_rfc9111 ? as_rfc9110(value, body_len, &range, &why)
+                                 : as_varnish(value, body_len, &range, &why);
+    if (rc == RC_LIMIT) {
         return RC_OK;
     }
-    struct http_range range;
-    if (http_range_settle(&spec, body_len, &range) != RC_OK) {
-        return refuse(req, resp, body_len, "low range beyond object", part);
+    if (rc != RC_OK) {
+        return refuse(req, resp, body_len, why, part);
     }
     *part = (struct part){range.first, range.last - range.first + 1, true};
     rc = set_content_range(req, resp, &range, body_len);
