@@ -129,10 +129,33 @@ static MUST_USE enum rc keep_original(struct req_task *p)
     return p->original == NULL ? RC_LIMIT : http_copy(p->original, p->req->http, HTTP_COPY_ALL);
 }
 
+/* No VCL is in use (the manager sees to it that one is), so nobody says what becomes of a request.
+ */
+static struct policy_verdict without_vcl(struct request *req)
+{
+    vslb_str(&req->log, SLT_VCL_Error, STR("No VCL in use"));
+    return (struct policy_verdict){.action = POLICY_SYNTH, .status = 503};
+}
+
+static struct policy_verdict page_without_vcl(struct request *req)
+{
+    static const char page[] =
+        "<!DOCTYPE html>\n<html><head><title>503 Service Unavailable</title>"
+        "</head>\n<body><h1>Error 503 Service Unavailable</h1></body></html>\n";
+    bool is_set =
+        http_set_name(req->resp, STR("Content-Type"), STR("text/html; charset=utf-8")) == RC_OK &&
+        http_set_name(req->resp, STR("Retry-After"), STR("5")) == RC_OK &&
+        synth__add(&req->synth, str_of(page)) == RC_OK;
+    return policy_says(is_set ? POLICY_DELIVER : POLICY_FAIL);
+}
+
 static YIELDS struct policy_verdict recv_sub(struct request *req)
 {
     struct req_task *p = task_of(req);
-    if (p == NULL || (p->original == NULL && keep_original(p) != RC_OK)) {
+    if (p == NULL) {
+        return without_vcl(req);
+    }
+    if (p->original == NULL && keep_original(p) != RC_OK) {
         return policy_says(POLICY_FAIL);
     }
     forget(p);
@@ -150,6 +173,9 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
 static YIELDS struct policy_verdict hash_sub(struct request *req)
 {
     struct req_task *p = task_of(req);
+    if (p == NULL) {
+        return policy_says(POLICY_HASH);
+    }
     enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_HASH);
     if (verdict == VCL_RET_LOOKUP) {
         key__make(req->wrk, p->hashed, &req->digest);
@@ -197,6 +223,9 @@ static YIELDS struct policy_verdict deliver_sub(struct request *req)
 
 static YIELDS struct policy_verdict synth_sub(struct request *req)
 {
+    if (task_of(req) == NULL) {
+        return page_without_vcl(req);
+    }
     return ask(req, VCL_SUB_SYNTH);
 }
 

@@ -217,6 +217,44 @@ static void cmd_panic_clear(struct cli *cli, void *ctx)
     XFREE(mgt->child.panic);
 }
 
+/* ---- what the worker answers better ---- */
+
+static void forward_to_worker(struct mgt *mgt, const struct cli_request *req, struct cli_text *text,
+                              unsigned *status)
+{
+    if (mgt->child.state == MGT_RUNNING) {
+        /* The text says what went wrong, for the log as for the peer. */
+        (void)!mgt__child_ask(mgt, req, status, text);
+    } else {
+        *status = CLI_UNKNOWN;
+        cli_text_printf(text, "Unknown request in manager process (child not running).\n"
+                              "Type 'help' for more info.");
+    }
+}
+
+/* Without a worker there are no figures, and what was configured all the same. */
+static void cmd_storage_list(struct cli *cli, void *ctx)
+{
+    const struct mgt *mgt = mgt_of(ctx);
+    if (cli->json) {
+        cli_json_open(cli);
+    } else {
+        cli_printf(cli, "Storage devices:\n");
+    }
+    for (unsigned i = 0; i < mgt->stores_count; i++) {
+        const char *name = mgt->stores[i].name;
+        if (cli->json) {
+            cli_printf(cli, "%s{\n    \"name\": \"%s\",\n    \"storage\": \"memory\"\n  }",
+                       i > 0 ? ",\n  " : "", name);
+        } else {
+            cli_printf(cli, "\tstorage.%s = memory\n", name);
+        }
+    }
+    if (cli->json) {
+        cli_json_close(cli);
+    }
+}
+
 /* ---- help ---- */
 
 static cli_fn cmd_help;
@@ -241,6 +279,8 @@ const struct cli_cmd mgt__commands[] = {
     {"start", 0, 0, cmd_start, 0, "start", "Start the worker."},
     {"status", 0, 0, cmd_status, CLI_HAS_JSON, "status [-j]", "Show the worker's state."},
     {"stop", 0, 0, cmd_stop, 0, "stop", "Stop the worker; its cache is emptied."},
+    {"storage.list", 0, 0, cmd_storage_list, CLI_HAS_JSON, "storage.list [-j]",
+     "List storage devices."},
     {"vcl.deps", 0, 0, mgt__cmd_vcl_deps, CLI_HAS_JSON, "vcl.deps [-j]",
      "List all loaded VCLs and what they need."},
     {"vcl.discard", 1, 60, mgt__cmd_vcl_discard, 0, "vcl.discard <name_pattern>...",
@@ -338,19 +378,6 @@ static void cmd_help(struct cli *cli, void *ctx)
 
 /* ---- the way of a request ---- */
 
-static void forward_to_worker(struct mgt *mgt, const struct cli_request *req, struct cli_text *text,
-                              unsigned *status)
-{
-    if (mgt->child.state == MGT_RUNNING) {
-        /* The text says what went wrong, for the log as for the peer. */
-        (void)!mgt__child_ask(mgt, req, status, text);
-    } else {
-        *status = CLI_UNKNOWN;
-        cli_text_printf(text, "Unknown request in manager process (child not running).\n"
-                              "Type 'help' for more info.");
-    }
-}
-
 /* Open to those who have not said the secret. */
 static bool is_public(const struct cli_cmd *cmd)
 {
@@ -366,7 +393,7 @@ void mgt__cli_run(struct mgt_call *call, const struct cli_request *req, struct c
     if (!is_authed && !is_public(cmd)) {
         *status = CLI_AUTH;
         mgt__challenge(call->conn, text);
-    } else if (cmd != NULL) {
+    } else if (cmd != NULL && !(cmd->fn == cmd_storage_list && call->mgt->child.pid > 0)) {
         cli_run(cmd, req, text, status, call);
     } else {
         forward_to_worker(call->mgt, req, text, status);

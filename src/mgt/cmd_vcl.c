@@ -34,7 +34,7 @@ static bool is_new_name(struct cli *cli, struct mgt *mgt, struct str name)
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
         bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        bool is_other = (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+        bool is_other = (c >= '0' && c <= '9') || c == '_' || c == '-';
         if (!is_letter && !(is_other && i > 0)) {
             if (c > 0x20 && c < 0x7f) {
                 cli_fail(cli, CLI_PARAM, "Illegal character in VCL name ('%c')", c);
@@ -365,7 +365,7 @@ void mgt__cmd_vcl_show(struct cli *cli, void *ctx)
     at += is_verbose;
     struct mgt_vcl *v = mgt->vcls.active;
     if (cli->req->argc > at + 1) {
-        cli_fail(cli, CLI_TOO_MANY, "Too many parameters");
+        cli_fail(cli, CLI_PARAM, "Too many parameters: '%.*s'", STR_ARG(cli->req->argv[at + 1]));
         return;
     }
     if (cli->req->argc > at) {
@@ -378,15 +378,7 @@ void mgt__cmd_vcl_show(struct cli *cli, void *ctx)
         cli_fail(cli, CLI_PARAM, "No active VCL");
         return;
     }
-    if (v->target != NULL) {
-        if (!is_verbose && cli->req->argc > at) {
-            cli_fail(cli, CLI_PARAM, "'vcl.show <label>' is not allowed.\nUse 'vcl.show %s'",
-                     v->target->name);
-            return;
-        }
-        v = v->target;
-    }
-    show(cli, &v->out, is_verbose);
+    show(cli, v->target == NULL ? &v->out : &v->target->out, is_verbose);
 }
 
 void mgt__cmd_vcl_deps(struct cli *cli, void *ctx)

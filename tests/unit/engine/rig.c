@@ -540,7 +540,7 @@ void rig_run(const struct act *act)
                                      .main = &rig->main,
                                      .objm = &rig->objm,
                                      .identity = "test",
-                                     .policy = &scripted};
+                                     .policy = act->is_vcl ? NULL : &scripted};
     rig->engine = engine_new(&conf);
     run_in(run, on_fiber, rig);
     read_log(dir);

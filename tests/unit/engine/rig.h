@@ -38,6 +38,7 @@ struct act {
     const char *const
         *answers; /* of the backend, to one request each; NULL ends.  "" closes, "wait" waits */
     fiber_fn *fn; /* the test; arg is the rig */
+    bool is_vcl;  /* the policy is VCL, and none is loaded */
 };
 void rig_run(const struct act *act);
 

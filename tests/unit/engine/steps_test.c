@@ -88,6 +88,27 @@ static void a_policy_that_fails_ends_the_connection(void **state)
     assert_true(rig_log_has(log));
 }
 
+static void asks_nobody(void *arg)
+{
+    struct rig *rig = arg;
+    for (unsigned i = 0; i < 2; i++) {
+        struct got got = rig_get(rig, "/", NULL);
+        assert_int_equal(got.status, 503);
+        assert_false(got.close);
+        assert_non_null(strstr(got.head, "Retry-After: 5\n"));
+        assert_non_null(strstr(got.body, "503 Service Unavailable"));
+    }
+    assert_int_equal(rig_asked(rig), 0);
+}
+
+static void without_a_vcl_clients_are_told(void **state)
+{
+    (void)state;
+    rig_run(&(struct act){.fn = asks_nobody, .is_vcl = true});
+    const char *const log[] = {"ReqURL /", "VCL_Error No VCL in use", "RespStatus 503", NULL};
+    assert_true(rig_log_has(log));
+}
+
 static void makes_page(struct request *req, struct fetch *f)
 {
     (void)f;
@@ -361,6 +382,7 @@ int main(void)
         cmocka_unit_test(what_is_usual),
         cmocka_unit_test(restarts_have_an_end),
         cmocka_unit_test(a_policy_that_fails_ends_the_connection),
+        cmocka_unit_test(without_a_vcl_clients_are_told),
         cmocka_unit_test(a_response_of_our_own_with_a_body),
         cmocka_unit_test(synth_may_restart),
         cmocka_unit_test(synth_may_fail),
