@@ -104,7 +104,7 @@ def machine():
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ap.add_argument("--only", help="workloads, comma separated: " + ",".join(w[0] for w in WORKLOADS))
+    ap.add_argument("--only", help="workloads, comma separated: " + ",".join(w[0] for w in WORKLOADS) + "; and vcl (bench/vcl.py)")
     ap.add_argument("--servers", default=",".join(CACHES), help="caches, comma separated")
     ap.add_argument("--rounds", type=int, default=5)
     ap.add_argument("--seconds", type=int, default=4, help="of load in each round")
