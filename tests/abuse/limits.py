@@ -370,6 +370,42 @@ def memory(daemon, origin):
     expect(path, get(daemon.address, path))
 
 
+@case("-p", "backend_wait_limit=5", "-p", "backend_wait_timeout=30")
+def backend_connections(daemon, origin):
+    """All connections to a backend in use: so many fetches wait their turn, for so long; the rest get 503 at once."""
+    vcl = f'vcl 4.1; backend b {{ .host = "{origin.host}"; .port = "{origin.port}"; .max_connections = 2; }} sub vcl_recv {{ return (pass); }}'
+    daemon.cli_ok("vcl.inline", "two", json.dumps(vcl))
+    daemon.cli_ok("vcl.use", "two")
+    origin.gate.clear()
+    paths = [bodies.path_of(f"q{i}", 100) for i in range(12)]
+    before = origin.total
+    socks = crowd(daemon.address, lambda i: paths[i], 2)
+    until("two are at work", lambda: origin.total - before == 2)
+    socks += crowd(daemon.address, lambda i: paths[2 + i], 10)
+    assert counted(daemon, "VBE.two.b.busy", 5) == 5
+    assert counted(daemon, "MAIN.backend_busy", 5) == 5
+    logged(daemon, "FetchError", "backend b: busy", 5)
+    until("five are answered", lambda: len(select.select(socks, [], [], 0)[0]) == 5)
+    shed = select.select(socks, [], [], 0)[0]
+    assert origin.total - before == 2, origin.total - before
+    assert all_answered(shed, 5) == {503: 5}
+    origin.gate.set()
+    assert all_answered([s for s in socks if s not in shed], 20) == {200: 7}
+    assert counted(daemon, "OBJM.backend.wait", 5) == 5
+    # Who waits in vain is told so.
+    daemon.cli_ok("param.set", "backend_wait_timeout", "0.2")
+    origin.gate.clear()
+    before = origin.total
+    socks = crowd(daemon.address, lambda i: paths[i], 2)
+    until("two are at work", lambda: origin.total - before == 2)
+    late = crowd(daemon.address, lambda i: paths[i], 3)
+    assert all_answered(late, 20) == {503: 3}
+    assert counted(daemon, "OBJM.backend.wait_fail", 3) == 3
+    origin.gate.set()
+    assert all_answered(socks, 20) == {200: 2}
+    daemon.cli_ok("vcl.use", "boot")
+
+
 # ---- storms ----
 
 class Failing(Server):
