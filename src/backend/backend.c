@@ -263,13 +263,13 @@ enum rc backend_new(struct backends *set, const struct backend_spec *spec, struc
     offload(prepare, &m);
     enum rc rc = m.rc;
     if (rc == RC_OK && spec->probe != NULL) {
-        rc = probe__new(b, spec->probe, &b->probe);
+        rc = probe__new(b, spec->probe, spec->preamble, &b->probe);
     }
     if (rc != RC_OK) {
         destroy(b);
         return rc;
     }
-    b->conns = conns__of(set, &b->ends);
+    b->conns = conns__of(set, &b->ends, spec->preamble);
     mutex_lock(&set->lock);
     list_push_back(&set->all, &b->link);
     mutex_unlock(&set->lock);

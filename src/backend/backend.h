@@ -72,6 +72,7 @@ struct backend_spec {
     uint64_t between_bytes_timeout_ns; /* 0: the parameter */
     unsigned max_connections;          /* 0: no limit */
     unsigned proxy_header;             /* 0, or the version of the PROXY preface that it gets */
+    struct str preamble;               /* what its connections begin with, behind the preface */
     const struct probe_spec *probe;    /* NULL: none */
 };
 

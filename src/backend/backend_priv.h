@@ -79,6 +79,8 @@ struct conns {
     struct backends *set;
     struct list link; /* of set->conns */
     struct endpoints ends;
+    char *preamble_text; /* connections that began otherwise are not the same */
+    size_t preamble_len;
     struct holddown holddown;
     struct pool_share *shares; /* one a loop */
     unsigned refs;             /* backends; under the set's lock */
@@ -86,7 +88,7 @@ struct conns {
     unsigned reaped;
 };
 /* Those of this place; a new reference.  Takes the set's lock. */
-struct conns *conns__of(struct backends *set, const struct endpoints *ends);
+struct conns *conns__of(struct backends *set, const struct endpoints *ends, struct str preamble);
 /* On any thread but a loop's. Takes the set's lock; without the last reference all is closed. */
 void conns__release(struct conns **conns);
 /* After run_stop. */
@@ -98,7 +100,8 @@ void conns__drop(struct conns *conns);
 
 struct probe;
 /* Begins in the state that the spec says; nothing runs yet.  The caller owns it.  RC_INVALID. */
-MUST_USE enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct probe **out);
+MUST_USE enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct str preamble,
+                            struct probe **out);
 /* From now on it runs, or does not; what it knew is forgotten. */
 void probe__want(struct probe *p, bool runs);
 /* It knows no backend any more, and counts for none. */

@@ -94,23 +94,27 @@ static bool is_same_place(const struct endpoints *a, const struct endpoints *b)
     return same;
 }
 
-static struct conns *find(struct backends *set, const struct endpoints *ends)
+static struct conns *find(struct backends *set, const struct endpoints *ends, struct str preamble)
 {
     for (struct list *at = set->conns.next; at != &set->conns; at = at->next) {
         struct conns *conns = CONTAINER_OF(at, struct conns, link);
         /* One without references is on its way out. */
-        if (conns->refs > 0 && is_same_place(&conns->ends, ends)) {
+        struct str own = {conns->preamble_text, conns->preamble_len};
+        if (conns->refs > 0 && is_same_place(&conns->ends, ends) && str_eq(own, preamble)) {
             return conns;
         }
     }
     return NULL;
 }
 
-static struct conns *make_conns(struct backends *set, const struct endpoints *ends)
+static struct conns *make_conns(struct backends *set, const struct endpoints *ends,
+                                struct str preamble)
 {
     struct conns *conns = xcalloc(1, sizeof *conns);
     conns->set = set;
     conns->ends = *ends;
+    conns->preamble_text = xmemdup(preamble.ptr, preamble.len);
+    conns->preamble_len = preamble.len;
     unsigned loops = run_loops(set->conf.run);
     conns->shares = xaligned(64, loops * sizeof conns->shares[0]);
     for (unsigned i = 0; i < loops; i++) {
@@ -121,12 +125,12 @@ static struct conns *make_conns(struct backends *set, const struct endpoints *en
     return conns;
 }
 
-struct conns *conns__of(struct backends *set, const struct endpoints *ends)
+struct conns *conns__of(struct backends *set, const struct endpoints *ends, struct str preamble)
 {
     mutex_lock(&set->lock);
-    struct conns *conns = find(set, ends);
+    struct conns *conns = find(set, ends, preamble);
     if (conns == NULL) {
-        conns = make_conns(set, ends);
+        conns = make_conns(set, ends, preamble);
     }
     conns->refs++;
     mutex_unlock(&set->lock);
@@ -138,6 +142,7 @@ void conns__free(struct conns **conns)
     struct conns *c = *conns;
     *conns = NULL;
     XFREE(c->shares);
+    XFREE(c->preamble_text);
     free(c);
 }
 
@@ -309,13 +314,15 @@ static YIELDS enum rc send_preface(struct bconn *c, const struct backend_ask *as
     static const struct proxy_addr nobody;
     char text[PROXY_V1_MAX + 16];
     struct sb sb = sb_of(text, sizeof text);
-    proxy_write(&sb, c->backend->proxy_header, ask->client == NULL ? &nobody : ask->client,
-                ask->server == NULL ? &nobody : ask->server, STR_NONE);
+    if (c->backend->proxy_header != 0) {
+        proxy_write(&sb, c->backend->proxy_header, ask->client == NULL ? &nobody : ask->client,
+                    ask->server == NULL ? &nobody : ask->server, STR_NONE);
+    }
     CHECK(!sb.overflow);
     c->preface_bytes = sb.len;
-    struct iovec iov = {sb.ptr, sb.len};
+    struct iovec iov[2] = {{sb.ptr, sb.len}, {c->conns->preamble_text, c->conns->preamble_len}};
     struct sock_limit limit = {clock_after(clock_mono_ns(), PREFACE_NS), NEVER};
-    return sock_writev(&c->sock, &iov, 1, limit, true, NULL);
+    return sock_writev(&c->sock, iov, ARRAY_SIZE(iov), limit, true, NULL);
 }
 
 void backend__count_failure(struct backend *b, enum rc rc)
@@ -370,7 +377,7 @@ static YIELDS enum rc connect_new(struct backend *b, const struct backend_ask *a
         free(c);
         return rc;
     }
-    if (b->proxy_header != 0) {
+    if (b->proxy_header != 0 || b->conns->preamble_len > 0) {
         rc = send_preface(c, ask);
         if (rc != RC_OK) {
             backend__count_failure(b, rc);

@@ -33,6 +33,8 @@ struct probe {
     char *request;
     struct endpoints ends;
     unsigned proxy_header;
+    char *preamble;
+    size_t preamble_len;
     struct loop *home;
     struct vsl *log;
     /* Of the home loop alone. */
@@ -163,11 +165,14 @@ static YIELDS enum rc send_all(const struct probe *p, struct sock *sock, struct 
 {
     char preface[PROXY_V1_MAX + 16];
     struct sb sb = sb_of(preface, sizeof preface);
-    struct iovec iov[2];
+    struct iovec iov[3];
     unsigned n = 0;
     if (p->proxy_header != 0) {
         put_preface(p, sock, &sb);
         iov[n++] = (struct iovec){sb.ptr, sb.len};
+    }
+    if (p->preamble_len > 0) {
+        iov[n++] = (struct iovec){p->preamble, p->preamble_len};
     }
     iov[n++] = (struct iovec){p->request, strlen(p->request)};
     return sock_writev(sock, iov, n, limit, false, NULL);
@@ -282,6 +287,7 @@ static void drop(struct probe *p)
         int err = pthread_mutex_destroy(&p->lock);
         CHECK(err == 0);
         XFREE(p->request);
+        XFREE(p->preamble);
         p->magic = 0;
         free(p);
     }
@@ -422,7 +428,8 @@ static enum rc fill_defaults(struct probe_spec *spec)
     return RC_OK;
 }
 
-enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct probe **out)
+enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct str preamble,
+                   struct probe **out)
 {
     struct probe_spec whole = *spec;
     enum rc rc = fill_defaults(&whole);
@@ -439,6 +446,8 @@ enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct prob
     p->spec.url = p->spec.request = NULL;
     p->ends = b->ends;
     p->proxy_header = b->proxy_header;
+    p->preamble = xmemdup(preamble.ptr, preamble.len);
+    p->preamble_len = preamble.len;
     p->log = b->set->conf.log;
     /* Spread by name, so that many probes are not one loop's. */
     struct run *run = b->set->conf.run;

@@ -251,8 +251,10 @@ void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
 struct ban_subject bans__subject(struct bans *bans, const struct objcore *oc,
                                  const struct http *req)
 {
-    return (struct ban_subject){
-        .req = req, .head = obj_get(oc, OA_HTTP), .scratch = &bans->scratch, .times = oc->times};
+    return (struct ban_subject){.req = req,
+                                .head = obj_get(oc, OA_HTTP),
+                                .scratch = &bans->scratch,
+                                .times = core__times(oc)};
 }
 
 bool bans__test(struct bans *bans, struct objcore *oc, const struct http *req)

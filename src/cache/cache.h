@@ -62,6 +62,13 @@ struct obj_times {
 /* Whether this request may use the object (Vary); borrowed, does not suspend. */
 typedef bool obj_match_fn(void *arg, const struct objcore *oc);
 
+/* What a fetch for this request would most likely vary by, given what the objects of its key that
+ * are there vary by (the newest that varies): bytes for obj_fits_fn, borrowed until it is called
+ * again, empty if there is no telling; does not suspend. */
+typedef struct str obj_predict_fn(void *arg, const struct objcore *oc);
+/* Whether this request would have had that fetched as well. */
+typedef bool obj_fits_fn(void *arg, struct str prediction);
+
 /* What an object's age makes it to a request that asks for more, or less, than the object's own
  * times say; borrowed, does not suspend. */
 enum obj_use { OBJ_UNUSABLE, OBJ_FRESH, OBJ_STALE };
@@ -69,7 +76,9 @@ typedef enum obj_use obj_use_fn(void *arg, const struct objcore *oc, uint64_t no
 
 struct lookup_req {
     struct digest digest;
-    obj_match_fn *match; /* NULL: every object matches */
+    obj_match_fn *match;     /* NULL: every object matches */
+    obj_predict_fn *predict; /* NULL: whoever fetches is waited for */
+    obj_fits_fn *fits;       /* with predict, and with match's argument, as it */
     void *match_arg;
     obj_use_fn *use; /* NULL: as the object's times say; not asked about marks */
     void *use_arg;
@@ -111,6 +120,16 @@ struct objcore *obj_replaces(const struct objcore *busy);
  * begins after this returns, in this worker or a later one.  Returns how many were killed. */
 unsigned cache_purge(struct cache *cache, const struct digest *digest);
 
+/* What a soft purge makes of an object's times: the rest of the TTL from now on, grace, keep; those
+ * that it does not set stay. */
+struct obj_retime {
+    bool sets_ttl, sets_grace, sets_keep;
+    uint64_t ttl_ns, grace_ns, keep_ns;
+};
+/* Sets the times of every object of the digest; returns how many there are. */
+unsigned cache_soft_purge(struct cache *cache, const struct digest *digest,
+                          const struct obj_retime *want);
+
 /* ---- fetching ---- */
 
 /* Attributes: collected while fetching, then stored as one checked stream. */
@@ -140,6 +159,9 @@ void obj_set_flags(struct objcore *busy, unsigned obj_flags);
 /* The whole body is that of `old`, which is complete and will be replaced by this one; without
  * copying.  After obj_store, before obj_ready, instead of obj_space.  RC_UNSUPPORTED: copy it. */
 MUST_USE enum rc obj_adopt(struct objcore *busy, struct objcore *old);
+/* Before obj_ready: nobody is to find this object, only who waits for it gets it.  `ends_others`:
+ * once it is whole, what it would have replaced goes all the same. */
+void obj_hide(struct objcore *busy, bool ends_others);
 /* Before obj_ready: forgets what was stored and set so far. */
 void obj_restart(struct objcore *busy);
 /* Whether somebody is parked behind this fetch. */

@@ -83,7 +83,7 @@ struct objcore {
     _Atomic bool is_refreshing; /* written under the stripe: a fetch will replace it */
     struct ban *_Atomic ban;    /* the newest that it has passed; NULL: nobody can find it */
     _Atomic uint64_t hits;
-    struct obj_times times; /* fixed once ready */
+    struct obj_times times; /* once ready, only soft purges change them: core__times */
 
     struct objhead *head;
     struct stv_obj *stv;
@@ -268,6 +268,20 @@ void expiry__remove(struct cache *cache, struct objcore *oc);
 
 /* ---- times ---- */
 
+/* Soft purges change them while others read (retime.c). */
+static inline struct obj_times core__times(const struct objcore *oc)
+{
+    const struct obj_times *t = &oc->times;
+    return (struct obj_times){
+        .t_origin_ns = t->t_origin_ns,
+        .ttl_ns = __atomic_load_n(&t->ttl_ns, __ATOMIC_RELAXED),
+        .grace_ns = __atomic_load_n(&t->grace_ns, __ATOMIC_RELAXED),
+        .keep_ns = __atomic_load_n(&t->keep_ns, __ATOMIC_RELAXED),
+    };
+}
+/* Writes the times of a stored object into its record.  Under the stripe. */
+void core__record_times(struct objcore *oc);
+
 static inline uint64_t times__fresh_until(const struct obj_times *t)
 {
     return clock_after(t->t_origin_ns, t->ttl_ns);
@@ -318,6 +332,10 @@ struct boc {
     bool was_inside;        /* once ready: no purge had come between */
     unsigned failed_before; /* fetches of this object, one after another */
     struct list link;       /* head->busies, if others may park behind it */
+    struct str prediction;  /* owned: by what it will likely vary; who differs need not wait */
+    bool was_retimed;       /* soft purges came before it was whole */
+    bool is_hidden;         /* nobody is to find it, and ... */
+    bool ends_others;       /* ... when it is whole, nor what it would have replaced */
     struct list parked;     /* struct waiter */
     struct replaced replaced;
 

@@ -73,7 +73,8 @@ static void sift_down(struct expiry *expiry, size_t at, struct expiry_item item)
 void expiry__insert(struct cache *cache, struct objcore *oc)
 {
     struct expiry *expiry = &cache->expiry;
-    struct expiry_item item = {.when_ns = times__kept_until(&oc->times), .oc = oc};
+    const struct obj_times times = core__times(oc);
+    struct expiry_item item = {.when_ns = times__kept_until(&times), .oc = oc};
     CHECK(oc->place == CORE_INSIDE);
     mutex_lock(&expiry->lock);
     CHECK(oc->heap_place == 0);

@@ -73,6 +73,11 @@ void boc__release(struct boc *boc)
     CHECK(boc->replaced.v == NULL);
     follow__free_groups(boc);
     relay__free(boc);
+    union {
+        const char *text;
+        void *owned;
+    } prediction = {.text = boc->prediction.ptr};
+    free(prediction.owned);
     boc__drop_attrs(boc);
     int err = pthread_mutex_destroy(&boc->lock);
     CHECK(err == 0);
@@ -200,6 +205,13 @@ void obj_set_flags(struct objcore *busy, unsigned obj_flags)
     busy->flags = (uint8_t)obj_flags;
 }
 
+void obj_hide(struct objcore *busy, bool ends_others)
+{
+    struct boc *boc = boc_in(busy, BOC_FETCHING);
+    boc->is_hidden = true;
+    boc->ends_others = ends_others;
+}
+
 /* ---- phase 3 ---- */
 
 bool obj_ready(struct objcore *busy)
@@ -214,7 +226,7 @@ bool obj_ready(struct objcore *busy)
     boc_advance(boc, BOC_READY);
     list_remove(&boc->link);
     bool is_current = boc->epoch == head->epoch && !bans__has_missed(&cache->bans, busy);
-    if (is_current) {
+    if (is_current && !boc->is_hidden) {
         left = head__rebuild(head, busy, HEAD_FRONT);
         boc->was_inside = true;
     }
@@ -345,15 +357,16 @@ YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
     struct stevedore *revisions = oc->head->cache->revisions;
     uint64_t revision = stv_revision_next(revisions != NULL ? revisions : oc->stevedore);
     note_revision(oc, revision);
+    const struct obj_times times = core__times(oc);
     const struct ban *ban = core__ban(oc); /* NULL: purged meanwhile, it will not go live */
     struct stv_record record = {
         .digest = oc->head->digest,
         .revision = revision,
         .ban_seq = ban == NULL ? 0 : ban->seq,
-        .t_origin_ns = oc->times.t_origin_ns,
-        .ttl_ns = oc->times.ttl_ns,
-        .grace_ns = oc->times.grace_ns,
-        .keep_ns = oc->times.keep_ns,
+        .t_origin_ns = times.t_origin_ns,
+        .ttl_ns = times.ttl_ns,
+        .grace_ns = times.grace_ns,
+        .keep_ns = times.keep_ns,
     };
     stv_set_owner(oc->stv, oc);
     enum rc rc = stv_final(oc->stv, sb_str(&sb), &record);
@@ -394,6 +407,18 @@ static bool is_inside(const struct objcore *oc, struct stripe *stripe)
     return result;
 }
 
+/* A newer one that nobody may find takes nobody's place: what it replaces just goes. */
+static struct objcore *end_replaced(struct objhead *head, const struct boc *boc)
+{
+    for (size_t i = 0; i < boc->replaced.count; i++) {
+        struct objcore *old = boc->replaced.v[i].oc;
+        if (old->place == CORE_INSIDE) {
+            old->place = CORE_LEAVING;
+        }
+    }
+    return head__rebuild(head, NULL, HEAD_FRONT);
+}
+
 /* The record is live, or rc says why not.  True: the object stands alone now. */
 static bool settle(struct objcore *oc, struct boc *boc, enum rc rc)
 {
@@ -408,10 +433,16 @@ static bool settle(struct objcore *oc, struct boc *boc, enum rc rc)
         is_alone = true;
         mark_older(head, oc, boc);
         atomic_store_explicit(&oc->is_stored, true, memory_order_release);
+        if (boc->was_retimed) {
+            core__record_times(oc);
+        }
         if (oc->place == CORE_INSIDE) {
             expiry__insert(head->cache, oc);
         }
         left = head__rebuild(head, NULL, HEAD_FRONT);
+    }
+    if (rc == RC_OK && boc->is_hidden && boc->ends_others && boc->epoch == head->epoch) {
+        left = end_replaced(head, boc);
     }
     bool is_stale = rc == RC_OK && !is_alone && boc->was_inside;
     struct replaced replaced = take_replaced(boc);

@@ -32,11 +32,12 @@ static bool matches(const struct lookup_req *req, const struct objcore *oc)
 
 static enum obj_use use_by_times(const struct objcore *oc, uint64_t now_ns)
 {
-    if (now_ns < times__fresh_until(&oc->times)) {
+    const struct obj_times times = core__times(oc);
+    if (now_ns < times__fresh_until(&times)) {
         return OBJ_FRESH;
     }
     /* A mark has no grace. */
-    bool is_over = oc->flags & OBJ_MARKS || now_ns >= times__stale_until(&oc->times);
+    bool is_over = oc->flags & OBJ_MARKS || now_ns >= times__stale_until(&times);
     return is_over ? OBJ_UNUSABLE : OBJ_STALE;
 }
 
@@ -168,10 +169,42 @@ static struct objcore *new_busy(struct objhead *head, const struct lookup_req *r
     return boc__new_busy(head, &replaced);
 }
 
-/* Others may park behind this fetch. */
-static void let_join(struct objhead *head, const struct objcore *busy)
+/* By what the fetch of this request will likely vary: as the newest object does. */
+static void predict(const struct objhead *head, const struct lookup_req *req, struct boc *boc)
 {
-    list_push_back(&head->busies, &boc__of_busy(busy)->link);
+    const struct core_set cores = head__cores(head);
+    for (size_t i = 0; req->predict != NULL && i < cores.count; i++) {
+        struct objcore *oc = core_at(&cores, i);
+        if (!atomic_load_explicit(&oc->is_stored, memory_order_acquire)) {
+            continue;
+        }
+        struct str text = req->predict(req->match_arg, oc);
+        if (text.len > 0) {
+            boc->prediction = (struct str){xmemdup(text.ptr, text.len), text.len};
+            return;
+        }
+    }
+}
+
+/* Others may park behind this fetch. */
+static void let_join(struct objhead *head, const struct lookup_req *req, const struct objcore *busy)
+{
+    struct boc *boc = boc__of_busy(busy);
+    predict(head, req, boc);
+    list_push_back(&head->busies, &boc->link);
+}
+
+/* The fetch to wait for: the oldest that may well bring what this request asks for. */
+static struct boc *joinable(struct objhead *head, const struct lookup_req *req)
+{
+    for (struct list *at = head->busies.next; at != &head->busies; at = at->next) {
+        struct boc *boc = CONTAINER_OF(at, struct boc, link);
+        if (boc->prediction.len == 0 || req->fits == NULL ||
+            req->fits(req->match_arg, boc->prediction)) {
+            return boc;
+        }
+    }
+    return NULL;
 }
 
 /* A mark past its TTL, but not past its grace and keep: what it said is still likely, so nobody is
@@ -183,8 +216,9 @@ static bool is_waiting_vain(const struct objhead *head, const struct lookup_req 
     uint64_t now_ns = cache__real_now();
     for (size_t i = 0; i < cores.count; i++) {
         const struct objcore *oc = core_at(&cores, i);
+        const struct obj_times times = core__times(oc);
         if ((oc->flags & (OBJ_MARKS | OBJ_NEVER_FRESH)) != 0 &&
-            now_ns < times__kept_until(&oc->times) && matches(req, oc)) {
+            now_ns < times__kept_until(&times) && matches(req, oc)) {
             return true;
         }
     }
@@ -216,19 +250,20 @@ static struct waiter *look_locked(struct objhead *head, const struct lookup_req 
     case LOOKUP_STALE:
         if (!is_refreshing(oc)) {
             out->busy = new_busy(head, req);
-            let_join(head, out->busy);
+            let_join(head, req, out->busy);
         }
         return NULL;
     case LOOKUP_MISS:
         break;
     }
-    if (may_wait && !list_is_empty(&head->busies) && !is_waiting_vain(head, req)) {
+    struct boc *boc = may_wait ? joinable(head, req) : NULL;
+    if (boc != NULL && !is_waiting_vain(head, req)) {
         count(&head->cache->parked, 1);
-        return park__enter(CONTAINER_OF(head->busies.next, struct boc, link), head__stripe(head));
+        return park__enter(boc, head__stripe(head));
     }
     out->kind = LOOKUP_MISS;
     out->busy = new_busy(head, req);
-    let_join(head, out->busy);
+    let_join(head, req, out->busy);
     return NULL;
 }
 

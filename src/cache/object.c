@@ -57,7 +57,7 @@ struct str obj_get(const struct objcore *oc, enum obj_attr attr)
 struct obj_times obj_times(const struct objcore *oc)
 {
     CHECK_OBJ(oc, CORE_MAGIC);
-    return oc->times;
+    return core__times(oc);
 }
 
 unsigned obj_flags(const struct objcore *oc)

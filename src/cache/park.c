@@ -136,7 +136,9 @@ void park__promote(struct objhead *head, struct boc *boc, struct wakes *wakes)
         return;
     }
     struct boc *heir = NULL;
-    if (!list_is_empty(&head->busies)) {
+    /* They waited for what another's fetch will most likely not bring. */
+    bool is_own_variant = boc->prediction.len > 0;
+    if (!list_is_empty(&head->busies) && !is_own_variant) {
         heir = CONTAINER_OF(head->busies.next, struct boc, link);
     } else {
         struct waiter *w = draw(head->cache, head__stripe(head), boc);
@@ -145,6 +147,8 @@ void park__promote(struct objhead *head, struct boc *boc, struct wakes *wakes)
         w->busy = boc__new_busy(head, is_current ? &boc->replaced : NULL);
         heir = boc__of_busy(w->busy);
         heir->failed_before = boc->failed_before + 1;
+        heir->prediction = boc->prediction;
+        boc->prediction = STR_NONE;
         list_push_back(&head->busies, &heir->link);
         wakes_add(wakes, w);
     }

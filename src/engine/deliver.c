@@ -111,7 +111,8 @@ static struct http *relay_head(struct engine *engine, struct request *req, const
     resp->proto = STR("HTTP/1.1");
     struct wrk *wrk = req->wrk;
     uint64_t age = age_s(f->times.t_origin_ns, wrk_real_ns(wrk));
-    if (dress(wrk, req, resp, 0, age) != RC_OK) {
+    /* A hit that the policy passed names both. */
+    if (dress(wrk, req, resp, req->is_hit ? f->vxid : 0, age) != RC_OK) {
         return NULL;
     }
     if (f->kind != FETCH_PASS && offer_ranges(engine, resp) != RC_OK) {

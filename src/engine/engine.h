@@ -68,6 +68,9 @@ struct request_piped {
 struct transport {
     /* Bytes of the request's body; RC_EOF at its end, RC_MALFORMED. */
     enum rc (*body)(struct request *req, void *buf, size_t bytes, size_t *got);
+    /* Tells a client that waits for it (req->expects_continue) to send its body.  NULL: none does.
+     */
+    enum rc (*go_on)(struct request *req);
     /* The response's head, and, if `last`, with iov the whole body.  body_len: UINT64_MAX when it
      * is not known.  No body at all: body_len 0 or !req->sends_body. */
     enum rc (*head)(struct request *req, struct http *resp, uint64_t body_len,
@@ -149,6 +152,7 @@ struct request {
     bool hash_always_miss;   /* nothing that is there will do */
     bool hash_ignore_busy;   /* wait for no other's fetch */
     bool hash_ignore_vary;   /* any variant will do */
+    bool is_late_100;        /* the client is told to send its body when somebody reads it */
     struct backend *backend; /* for the fetch; NULL: none */
     unsigned err_status;     /* for a response of our own */
     struct str err_reason;   /* STR_NONE: the usual one */

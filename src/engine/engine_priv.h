@@ -116,6 +116,7 @@ struct fetch {
     bool has_begun;
     /* What policies read and change, with bereq, beresp, times and synth. */
     bool is_uncacheable;
+    bool is_always_miss;     /* its request did not look at what there is */
     bool do_stream;          /* others, and the client, may have the body while it comes */
     struct stevedore *store; /* NULL: the engine's choice */
     struct backend *backend; /* NULL: every exchange fails */
@@ -309,5 +310,12 @@ MUST_USE enum rc vary__make_normalised(struct sb *sb, const struct http *bereq,
                                        const struct http *beresp);
 bool vary__fits_normalised(struct str spec, const struct http *req);
 bool vary__match(void *request, const struct objcore *oc);
+/* What this request says to what the object varies by, in the same form; empty: it does not vary,
+ * or there is no room for it.  The text lies in the arena's free room until that is used. */
+struct str vary__predict(struct str spec, const struct http *req, bool is_normalised,
+                         struct arena *arena);
+/* For lookups (cache.h). */
+struct str vary__predicted(void *request, const struct objcore *oc);
+bool vary__joins(void *request, struct str prediction);
 
 #endif

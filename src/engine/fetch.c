@@ -39,6 +39,7 @@ struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_
         .parent_vxid = req->vxid,
         .is_uncacheable = kind == FETCH_PASS,
         .is_rfc9111 = req->is_rfc9111,
+        .is_always_miss = req->hash_always_miss,
         .do_stream = true,
         .policy = req->policy,
         .backend = req->backend,

@@ -231,7 +231,7 @@ static enum rc choose_store(struct fetch *f)
     struct stevedore *const *list = one[0] == NULL ? f->engine->conf.stores : one;
     enum rc rc = obj_store(f->busy, list, f->is_marker ? 0 : fetch__length(f));
     if (rc == RC_OK) {
-        vslb_printf(&f->log, SLT_Storage, "memory %s", stv_name(obj_stevedore(f->busy)));
+        vslb_printf(&f->log, SLT_Storage, "malloc %s", stv_name(obj_stevedore(f->busy)));
     }
     return rc;
 }
@@ -274,9 +274,15 @@ static MUST_USE enum rc make_object(struct fetch *f)
     return rc;
 }
 
+/* An object without a TTL answers those who wait for it and nobody else, whatever its grace; as a
+ * new truth it still ends what it was to replace.  RFC 9111 has its own use for such ones. */
 static void show(struct fetch *f)
 {
-    if (!obj_ready(f->busy)) {
+    bool is_hidden = f->times.ttl_ns == 0 && !f->is_9111;
+    if (is_hidden) {
+        obj_hide(f->busy, !f->is_always_miss);
+    }
+    if (!obj_ready(f->busy) && !is_hidden) {
         engine__wrk(f->engine)->objm.fetch_stale++;
     }
 }

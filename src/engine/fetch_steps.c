@@ -18,6 +18,7 @@
 
 #include "http/http_cache.h"
 #include "http/http_condition.h"
+#include "http/http_list.h"
 
 enum step { STEP_START, STEP_RETRY, STEP_ERROR, STEP_FAIL, STEP_DELIVER };
 
@@ -228,6 +229,9 @@ static YIELDS enum step accept_answer(struct fetch *f, const struct policy_verdi
         f->is_uncacheable = true;
         f->is_hitpass = true;
         f->times.ttl_ns = verdict->duration_ns;
+        vslb_printf(&f->log, SLT_TTL, "HFP %.0f %.0f %.0f %.0f uncacheable",
+                    (double)f->times.ttl_ns / 1e9, (double)f->times.grace_ns / 1e9,
+                    (double)f->times.keep_ns / 1e9, (double)f->times.t_origin_ns / 1e9);
     }
     f->is_marker = f->is_uncacheable && f->busy != NULL;
     if (f->was_304) {
@@ -259,9 +263,12 @@ static YIELDS enum step take_answer(struct fetch *f)
         leave_answer(f);
         return STEP_ERROR;
     }
+    /* The connection ends as the policy told the backend, or tells us now. */
+    f->keeps_conn = f->keeps_conn && !http_has_token(f->bereq, HDR_CONNECTION, STR("close"));
     struct policy_verdict verdict =
         ask(f, f->policy->backend_response,
             MAY(DELIVER) | MAY(RETRY) | MAY(ERROR) | MAY(ABANDON) | MAY(PASS));
+    f->keeps_conn = f->keeps_conn && !http_has_token(f->beresp, HDR_CONNECTION, STR("close"));
     if (check_range(f) != RC_OK) {
         leave_answer(f);
         return STEP_ERROR;

@@ -178,6 +178,7 @@ static YIELDS enum req_step hit(struct request *req, bool is_stale)
     struct vsc_main *main = &req->wrk->main;
     warm__note(req->wrk, req->name, req->oc);
     log_hit(req, req->oc, SLT_Hit);
+    req->is_hit = true;
     enum req_step next = REQ_DELIVER;
     unsigned may = MAY(DELIVER) | MAY(PASS) | MAY(SYNTH) | MAY(RESTART);
     if (req__ask(req, req->policy->hit, may, &next)) {
@@ -187,7 +188,6 @@ static YIELDS enum req_step hit(struct request *req, bool is_stale)
     }
     main->cache_hit++;
     main->cache_hit_grace += is_stale;
-    req->is_hit = true;
     if (req->busy != NULL) {
         fetch__background(req->engine, req, &req->busy);
     }
@@ -288,6 +288,8 @@ enum req_step req__lookup(struct request *req)
     struct lookup_req want = {
         .digest = req->digest,
         .match = req->hash_ignore_vary ? NULL : vary__match,
+        .predict = req->hash_ignore_vary ? NULL : vary__predicted,
+        .fits = req->hash_ignore_vary ? NULL : vary__joins,
         .match_arg = req,
         .http = req->http,
         .banned = log_banned,

@@ -34,6 +34,11 @@ static void log_begin(struct request *req)
     log__timestamp(log, STR("Start"), req->t_first_ns, req->t_first_ns, &req->t_prev_ns);
     log__timestamp(log, STR("Req"), req->t_head_ns, req->t_first_ns, &req->t_prev_ns);
     vslb_str(log, SLT_VCL_use, req->policy_name);
+    if (http_has(req->http, HDR_EXPECT)) {
+        /* That is between the client and us. */
+        vslb_header(log, SLT_ReqUnset, STR("Expect"), http_get(req->http, HDR_EXPECT));
+        http_unset(req->http, HDR_EXPECT);
+    }
 }
 
 static void log_request(struct request *req)
@@ -169,6 +174,10 @@ static YIELDS enum req_step receive(struct request *req)
     (void)!req__ask(req, req->policy->recv, may, &next);
     if (next == REQ_VCLFAIL) {
         return next;
+    }
+    if (req->expects_continue && !req->is_late_100 && req->transport->go_on != NULL &&
+        req->transport->go_on(req) != RC_OK) {
+        req->close = true;
     }
     enum req_step after_hash = next;
     (void)!req__ask(req, req->policy->hash, MAY(HASH), &after_hash);

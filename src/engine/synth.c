@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "http/http_list.h"
 
 /* ---- texts ---- */
 
@@ -63,6 +64,10 @@ enum rc synth__head(struct request *req)
     if (rc == RC_OK) {
         rc = deliver__number(req, resp, HDR_X_VARNISH, req->vxid, 0);
     }
+    if (rc == RC_OK && req->expects_continue) {
+        /* Its body is not wanted, so we would rather not go on; the policy may take that back. */
+        rc = http_set(resp, HDR_CONNECTION, STR("close"));
+    }
     req->resp = resp;
     return rc;
 }
@@ -76,6 +81,13 @@ enum rc synth__transmit(struct request *req)
     if (deliver__settle(req, req->resp, req->synth.len, &part) != RC_OK) {
         wrk->main.client_resp_500++;
         return RC_LIMIT;
+    }
+    if (req->expects_continue && !req->close &&
+        !http_has_token(req->resp, HDR_CONNECTION, STR("close"))) {
+        enum rc rc = req->transport->go_on(req);
+        if (rc != RC_OK) {
+            return rc;
+        }
     }
     if (part.len == 0 || !req->sends_body) {
         return req->transport->head(req, req->resp, part.len, NULL, 0);

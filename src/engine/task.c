@@ -285,6 +285,7 @@ static void fetch_begin(struct fetch *f, const struct request *req)
         .local_addr = req->local_addr,
         .local_port = req->local_port,
         .listener = str_of(req->listener),
+        .endpoint = str_of(req->endpoint == NULL ? req->listener : req->endpoint),
         .session_vxid = req->session_vxid,
         .digest = req->digest,
         .is_hitmiss = req->is_hitmiss,

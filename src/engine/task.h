@@ -68,7 +68,6 @@ struct req_task {
     double ttl_s; /* negative: not set */
     double grace_s;
     bool esi;
-    bool is_late_100;
     /* What came of it. */
     bool has_digest;
     bool has_switched;     /* to the VCL that its first one chose */
@@ -95,6 +94,7 @@ struct fetch_task {
     struct str client_addr, client_port, server_addr, server_port;
     struct str remote_addr, remote_port, local_addr, local_port;
     struct str listener;
+    struct str endpoint;
     uint32_t session_vxid;
     struct digest digest;
     uint64_t t_beresp_ns;

@@ -43,6 +43,7 @@ static void *backend_make(void *arg, const char *vcl, const struct vcl_backend_d
         .between_bytes_timeout_ns = given_ns(decl->between_bytes_timeout),
         .max_connections = decl->max_connections,
         .proxy_header = decl->proxy_header,
+        .preamble = decl->preamble,
         .probe = decl->probe == NULL ? NULL : &probe,
     };
     if (decl->probe != NULL) {

@@ -30,6 +30,12 @@ static bool get_socket(struct fetch_task *p, union objm_value *v)
     return true;
 }
 
+static bool get_endpoint(struct fetch_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(p->endpoint);
+    return true;
+}
+
 static bool get_sess_xid(struct fetch_task *p, union objm_value *v)
 {
     return task__number(&p->task, p->session_vxid, v);
@@ -283,7 +289,7 @@ static const struct {
     [VCL_VAR_CLIENT_IP] = {get_client_ip, NULL},
     [VCL_VAR_SERVER_IP] = {get_server_ip, NULL},
     [VCL_VAR_REMOTE_IP] = {get_remote_ip, NULL},
-    [VCL_VAR_LOCAL_ENDPOINT] = {get_socket, NULL},
+    [VCL_VAR_LOCAL_ENDPOINT] = {get_endpoint, NULL},
     [VCL_VAR_LOCAL_IP] = {get_local_ip, NULL},
     [VCL_VAR_LOCAL_SOCKET] = {get_socket, NULL},
     [VCL_VAR_BEREQ_BACKEND] = {get_backend, set_backend},

@@ -223,41 +223,66 @@ static bool get_linger(struct req_task *p, union objm_value *v)
 
 /* ---- the object ---- */
 
-static double object_ttl_s(const struct req_task *p)
+/* Of what is stored, or of what is passed on. */
+static struct obj_times times_of(const struct req_task *p)
 {
-    struct obj_times times = obj_times(p->req->oc);
-    return task__seconds(times.t_origin_ns) + task__seconds(times.ttl_ns) - p->task.ctx.now;
+    if (p->req->oc != NULL) {
+        return obj_times(p->req->oc);
+    }
+    CHECK(p->req->fetch != NULL);
+    return p->req->fetch->times;
 }
 
 static bool get_obj_ttl(struct req_task *p, union objm_value *v)
 {
-    v->real = p->req->oc == NULL ? 0 : object_ttl_s(p);
+    struct obj_times t = times_of(p);
+    v->real = task__seconds(t.t_origin_ns) + task__seconds(t.ttl_ns) - p->task.ctx.now;
     return true;
 }
 
 static bool get_obj_grace(struct req_task *p, union objm_value *v)
 {
-    v->real = p->req->oc == NULL ? 0 : task__seconds(obj_times(p->req->oc).grace_ns);
+    v->real = task__seconds(times_of(p).grace_ns);
     return true;
 }
 
 static bool get_obj_keep(struct req_task *p, union objm_value *v)
 {
-    v->real = p->req->oc == NULL ? 0 : task__seconds(obj_times(p->req->oc).keep_ns);
+    v->real = task__seconds(times_of(p).keep_ns);
     return true;
 }
 
 static bool get_obj_time(struct req_task *p, union objm_value *v)
 {
-    v->real =
-        p->req->oc == NULL ? p->task.ctx.now : task__seconds(obj_times(p->req->oc).t_origin_ns);
+    v->real = task__seconds(times_of(p).t_origin_ns);
     return true;
 }
 
 static bool get_obj_age(struct req_task *p, union objm_value *v)
 {
-    v->real =
-        p->req->oc == NULL ? 0 : p->task.ctx.now - task__seconds(obj_times(p->req->oc).t_origin_ns);
+    v->real = p->task.ctx.now - task__seconds(times_of(p).t_origin_ns);
+    return true;
+}
+
+/* In vcl_pipe, the only sub here that sees a bereq. */
+static bool get_connect_timeout(struct req_task *p, union objm_value *v)
+{
+    uint64_t own_ns = p->req->fetch->connect_ns;
+    const struct vcl_backend_decl *decl = p->backend == NULL ? NULL : vcl_backend_decl(p->backend);
+    if (own_ns != 0) {
+        v->real = task__seconds(own_ns);
+    } else if (decl != NULL && decl->connect_timeout >= 0) {
+        v->real = decl->connect_timeout;
+    } else {
+        v->real = task__seconds(param(p->engine->conf.params, connect_timeout));
+    }
+    return true;
+}
+
+static bool set_connect_timeout(struct req_task *p, const union objm_value *v)
+{
+    uint64_t ns = task__ns(v->real);
+    p->req->fetch->connect_ns = ns == 0 ? 1 : ns;
     return true;
 }
 
@@ -334,7 +359,7 @@ static const struct {
     [VCL_VAR_REQ_XID] = {get_req_xid, NULL},
     [VCL_VAR_REQ_TOP_TIME] = {get_req_time, NULL},
     [VCL_VAR_BEREQ_BACKEND] = {get_backend_hint, set_backend_hint},
-    [VCL_VAR_BEREQ_CONNECT_TIMEOUT] = {get_zero, set_nothing},
+    [VCL_VAR_BEREQ_CONNECT_TIMEOUT] = {get_connect_timeout, set_connect_timeout},
     [VCL_VAR_BEREQ_HASH] = {get_hash, NULL},
     [VCL_VAR_BEREQ_TIME] = {get_req_time, NULL},
     [VCL_VAR_BEREQ_XID] = {get_req_xid, NULL},
@@ -441,14 +466,22 @@ static void hash_data(struct vcl_task *task, struct str text)
 static YIELDS int64_t purge(struct vcl_task *task, double ttl, double grace, double keep)
 {
     struct req_task *p = req_of(task);
-    (void)ttl;
-    (void)grace;
-    (void)keep;
     if (!p->has_digest) {
         return -1;
     }
     engine_counters(p->engine)->n_purges++;
-    return cache_purge(p->engine->conf.cache, &p->req->digest);
+    if (ttl == 0 && grace == 0 && keep == 0) {
+        return cache_purge(p->engine->conf.cache, &p->req->digest);
+    }
+    const struct obj_retime want = {
+        .sets_ttl = ttl >= 0,
+        .sets_grace = grace >= 0,
+        .sets_keep = keep >= 0,
+        .ttl_ns = task__ns(ttl),
+        .grace_ns = task__ns(grace),
+        .keep_ns = task__ns(keep),
+    };
+    return cache_soft_purge(p->engine->conf.cache, &p->req->digest, &want);
 }
 
 static bool ban(struct vcl_task *task, struct str spec, struct str *error)
@@ -478,7 +511,7 @@ static YIELDS bool cache_req_body(struct vcl_task *task, int64_t bytes)
 static void misc(struct vcl_task *task, enum vcl_misc what, int64_t value)
 {
     if (what == VCL_MISC_LATE_100) {
-        req_of(task)->is_late_100 = value != 0;
+        req_of(task)->req->is_late_100 = value != 0;
     }
 }
 

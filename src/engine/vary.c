@@ -201,6 +201,40 @@ bool vary__fits_normalised(struct str spec, const struct http *req)
     return c.rc == RC_OK;
 }
 
+/* ---- for lookups ---- */
+
+struct str vary__predict(struct str spec, const struct http *req, bool is_normalised,
+                         struct arena *arena)
+{
+    /* The room at the end of the arena is free until the request asks for more. */
+    struct sb sb = arena_builder(arena);
+    struct cursor c = cursor_of(spec.ptr, spec.len);
+    struct str name, value;
+    while (next_entry(&c, &name, &value)) {
+        char text[NORMAL_MAX];
+        struct sb room = sb_of(text, sizeof text);
+        struct str own = is_normalised ? normalised(&room, req, name) : http_get_name(req, name);
+        if (room.overflow || own.len >= ABSENT) {
+            return STR_NONE;
+        }
+        put_entry(&sb, name, own);
+    }
+    return c.rc != RC_OK || sb.overflow ? STR_NONE : sb_str(&sb);
+}
+
+struct str vary__predicted(void *request, const struct objcore *oc)
+{
+    const struct request *req = request;
+    return vary__predict(obj_get(oc, OA_VARY), req->http, req->is_rfc9111, req->arena);
+}
+
+bool vary__joins(void *request, struct str prediction)
+{
+    const struct request *req = request;
+    return req->is_rfc9111 ? vary__fits_normalised(prediction, req->http)
+                           : vary__fits(prediction, req->http);
+}
+
 bool vary__match(void *request, const struct objcore *oc)
 {
     const struct request *req = request;

@@ -10,9 +10,10 @@ struct front;
 
 /* One listening address; text is borrowed as long as the front lives. */
 struct front_listen {
-    const char *name; /* "a0" */
-    const char *addr; /* numeric host, or a path */
-    const char *port; /* "-" for a Unix socket */
+    const char *name;     /* "a0" */
+    const char *endpoint; /* the address as the operator wrote it */
+    const char *addr;     /* numeric host, or a path */
+    const char *port;     /* "-" for a Unix socket */
     bool is_unix;
     bool is_proxied; /* each connection begins with a preface of the PROXY protocol */
     const int *fds;  /* one for each loop, or one for all */

@@ -72,7 +72,11 @@ struct sess {
     struct sess_end_text remote; /* the ends of this very connection */
     struct sess_end_text local;
     struct proxied *proxied; /* owned; NULL without a proxy that told */
-    bool has_sent;           /* at least a byte */
+    /* As VCL set them; 0: the parameters. */
+    uint64_t idle_send_timeout_ns;
+    uint64_t send_timeout_ns;
+    uint64_t timeout_idle_ns;
+    bool has_sent; /* at least a byte */
     bool awaits_preface;
 };
 #define SESS_MAGIC 0x91e2b0d5u

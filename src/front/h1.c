@@ -11,12 +11,15 @@ static const struct params *params_of(const struct h1 *h1)
     return h1->front->conf.params;
 }
 
-static struct sock_limit send_limit(const struct h1 *h1)
+struct sock_limit h1__send_limit(const struct h1 *h1)
 {
     const struct params *p = params_of(h1);
+    const struct request *req = &h1->req;
     uint64_t now_ns = loop_mono_ns(h1->sess->door->loop);
-    return (struct sock_limit){clock_after(now_ns, param(p, send_timeout)),
-                               param(p, idle_send_timeout)};
+    uint64_t all_ns = req->send_timeout_ns != 0 ? req->send_timeout_ns : param(p, send_timeout);
+    uint64_t idle_ns =
+        req->idle_send_timeout_ns != 0 ? req->idle_send_timeout_ns : param(p, idle_send_timeout);
+    return (struct sock_limit){clock_after(now_ns, all_ns), idle_ns};
 }
 
 /* The head of a request, or RC_AGAIN when not a byte of one has come. */
@@ -97,6 +100,10 @@ static void new_request(struct h1 *h1)
         .arena = &h1->arena,
         .session_vxid = sess->vxid,
         .listener = sess->listen->name,
+        .endpoint = sess->listen->endpoint,
+        .idle_send_timeout_ns = sess->idle_send_timeout_ns,
+        .send_timeout_ns = sess->send_timeout_ns,
+        .timeout_idle_ns = sess->timeout_idle_ns,
         .remote_addr = {sess->remote.addr, sess->remote.addr_len},
         .remote_port = {sess->remote.port, sess->remote.port_len},
         .local_addr = {sess->local.addr, sess->local.addr_len},
@@ -141,7 +148,7 @@ static YIELDS enum sess_end refuse(struct h1 *h1)
     main->client_req_417 += status == 417 ? 1 : 0;
     bool is_too_long = h1_error_rc(h1->head.error) == RC_TOO_LONG;
     engine_objm_counters(engine)->limit_heads += is_too_long;
-    h1->send_limit = send_limit(h1);
+    h1->send_limit = h1__send_limit(h1);
     size_t junk = h1->fill - h1->at;
     h1__refuse(h1, status);
     vslb_printf(&req->log, SLT_ReqAcct, "%zu 0 %zu %llu 0 %llu", junk, junk,
@@ -180,10 +187,13 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
     req->close = !client_keeps;
     req->t_first_ns = h1->t_first_ns;
     req->t_head_ns = loop_real_ns(h1->sess->door->loop);
-    h1->send_limit = send_limit(h1);
+    h1->send_limit = h1__send_limit(h1);
     h1__body_begin(h1);
     req->expects_continue = h1->wants_continue;
     enum rc rc = engine_serve(h1->front->conf.engine, req);
+    h1->sess->idle_send_timeout_ns = req->idle_send_timeout_ns;
+    h1->sess->send_timeout_ns = req->send_timeout_ns;
+    h1->sess->timeout_idle_ns = req->timeout_idle_ns;
     if (req->was_piped) {
         return rc == RC_OK ? SESS_TX_PIPE : SESS_TX_ERROR;
     }

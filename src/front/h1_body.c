@@ -10,7 +10,8 @@ void h1__body_begin(struct h1 *h1)
 {
     h1_reader_init(&h1->body, &h1->head.body, h1->flags);
     h1->body_waited_ns = 0;
-    h1->wants_continue = h1->head.expects_continue && !h1->body.is_done;
+    /* A client that sent its body at once waits for nothing. */
+    h1->wants_continue = h1->head.expects_continue && !h1->body.is_done && h1->at == h1->fill;
 }
 
 /* A body may trickle, but not for ever.  What counts is the time that we wait for the client, and
@@ -46,14 +47,19 @@ static YIELDS enum rc receive(struct h1 *h1, void *dst, size_t bytes, size_t *go
 static YIELDS enum rc send_continue(struct h1 *h1)
 {
     h1->wants_continue = false;
-    if (h1->at < h1->fill) {
-        return RC_OK;
-    }
+    h1->req.expects_continue = false;
+    h1__log_status(h1, 100);
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     char copy[sizeof text];
     memcpy(copy, text, sizeof text);
     struct iovec iov = {copy, sizeof text - 1};
     return sock_writev(&h1->sess->sock, &iov, 1, h1->send_limit, false, NULL);
+}
+
+enum rc h1__go_on(struct request *req)
+{
+    struct h1 *h1 = h1__of(req);
+    return h1->wants_continue ? send_continue(h1) : RC_OK;
 }
 
 /* What has to be looked at goes through the buffer, behind the request's head, which is still in

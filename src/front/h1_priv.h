@@ -39,6 +39,8 @@ struct h1 {
 void h1__body_begin(struct h1 *h1);
 /* RC_EOF at the end; RC_MALFORMED, RC_TOO_LONG, or as sock_read.  Yields. */
 YIELDS MUST_USE enum rc h1__body(struct request *req, void *buf, size_t bytes, size_t *got);
+/* As the transport's go_on.  Yields. */
+YIELDS MUST_USE enum rc h1__go_on(struct request *req);
 /* Reads what nobody wanted, up to a limit.  RC_LIMIT: too much, the connection must end.  Yields.
  */
 YIELDS MUST_USE enum rc h1__body_drain(struct h1 *h1);
@@ -48,10 +50,16 @@ YIELDS MUST_USE enum rc h1__body_drain(struct h1 *h1);
 YIELDS MUST_USE enum rc h1__pipe(struct request *req, struct sock *peer, uint64_t idle_ns,
                                  struct request_piped *piped);
 
+/* How long a response that begins now may take (h1.c). */
+struct sock_limit h1__send_limit(const struct h1 *h1);
+
 /* ---- sending (h1_send.c) ---- */
 extern const struct transport h1__transport;
 /* Answers a head that could not be understood, and nothing after it will be.  Yields. */
 YIELDS void h1__refuse(struct h1 *h1, unsigned status);
+
+/* The log's records of a response that is only a first line. */
+void h1__log_status(struct h1 *h1, unsigned status);
 
 static inline struct h1 *h1__of(const struct request *req)
 {

@@ -3,6 +3,8 @@
 /* Responses on an HTTP/1 connection. */
 #include "front/h1_priv.h"
 
+#include "http/http_list.h"
+
 /* After refusing a request we still read for a moment: closing with unread bytes would reset the
  * connection, and the client might never see why. */
 #define LINGER_NS NS_PER_S
@@ -26,6 +28,11 @@ static enum rc add_framing(struct h1 *h1, struct http *resp, uint64_t body_len)
     h1->is_length_known = body_len != UINT64_MAX;
     h1->is_chunked = false;
     h1->owed = req->sends_body && h1->is_length_known ? body_len : 0;
+    /* The policy may have said it. */
+    bool is_said = http_has(resp, HDR_CONNECTION);
+    bool says_close = is_said && http_has_token(resp, HDR_CONNECTION, STR("close"));
+    /* Who was not told to send his body may do so all the same: nobody knows what comes next. */
+    req->close |= says_close || h1->wants_continue;
     enum rc rc = RC_OK;
     if (req->sends_body && !h1->is_length_known) {
         if (req->http->version >= 11) {
@@ -36,8 +43,11 @@ static enum rc add_framing(struct h1 *h1, struct http *resp, uint64_t body_len)
             req->close = true;
         }
     }
-    if (rc == RC_OK) {
-        rc = http_set_own(resp, HDR_CONNECTION, req->close ? STR("close") : STR("keep-alive"));
+    bool is_right = is_said && (!req->close || says_close);
+    if (rc == RC_OK && !is_right) {
+        struct str word = req->close ? STR("close") : STR("keep-alive");
+        rc = http_set_own(resp, HDR_CONNECTION, word);
+        vslb_header(&req->log, SLT_RespHeader, STR("Connection"), word);
     }
     return rc;
 }
@@ -59,12 +69,11 @@ static YIELDS enum rc h1_head(struct request *req, struct http *resp, uint64_t b
     struct h1 *h1 = h1__of(req);
     CHECK(!h1->head_sent);
     CHECK(iovs <= 1);
+    h1->send_limit = h1__send_limit(h1);
     enum rc rc = add_framing(h1, resp, body_len);
     if (rc != RC_OK) {
         return rc;
     }
-    vslb_header(&req->log, SLT_RespHeader, STR("Connection"),
-                req->close ? STR("close") : STR("keep-alive"));
     struct sb sb = arena_builder(&h1->arena);
     h1_build_response(&sb, resp);
     if (sb.overflow) {
@@ -176,6 +185,7 @@ static bool h1_takes_files(const struct request *req, uint64_t *min_bytes)
 
 const struct transport h1__transport = {
     .body = h1__body,
+    .go_on = h1__go_on,
     .head = h1_head,
     .data = h1_data,
     .file = h1_file,
@@ -198,6 +208,14 @@ static YIELDS void linger(struct h1 *h1)
     }
 }
 
+void h1__log_status(struct h1 *h1, unsigned status)
+{
+    struct vslb *log = &h1->req.log;
+    vslb_str(log, SLT_RespProtocol, STR("HTTP/1.1"));
+    vslb_printf(log, SLT_RespStatus, "%u", status);
+    vslb_str(log, SLT_RespReason, http_reason(status));
+}
+
 void h1__refuse(struct h1 *h1, unsigned status)
 {
     struct sb sb = arena_builder(&h1->arena);
@@ -206,6 +224,7 @@ void h1__refuse(struct h1 *h1, unsigned status)
     h1_build_field(&sb, STR("Content-Length"), STR("0"));
     sb_lit(&sb, "\r\n");
     CHECK(!sb.overflow);
+    h1__log_status(h1, status);
     struct iovec iov = {sb.ptr, sb.len};
     uint64_t sent = 0;
     enum rc rc = sock_writev(&h1->sess->sock, &iov, 1, h1->send_limit, false, &sent);

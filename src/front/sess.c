@@ -161,6 +161,8 @@ void sess__idle(struct sess *sess)
     CHECK_OBJ(sess, SESS_MAGIC);
     list_remove(&sess->link);
     list_push_back(&sess->door->sessions, &sess->link);
-    uint64_t wait_ns = param(sess->door->front->conf.params, timeout_idle);
+    uint64_t wait_ns = sess->timeout_idle_ns != 0
+                           ? sess->timeout_idle_ns
+                           : param(sess->door->front->conf.params, timeout_idle);
     sock_idle(&sess->sock, clock_after(loop_mono_ns(sess->door->loop), wait_ns), woken);
 }

@@ -192,6 +192,7 @@ static void open_front(struct worker *w)
         const struct worker_listen *l = &w->conf->listens[i];
         w->listens[i] = (struct front_listen){
             .name = l->name,
+            .endpoint = l->text,
             .addr = l->addr,
             .port = l->port,
             .is_unix = l->is_unix,

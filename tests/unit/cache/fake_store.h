@@ -52,6 +52,8 @@ bool fake_evict(struct stevedore *stv);
 struct stv_obj *fake_left_behind(struct stevedore *stv, struct str oa, struct str body);
 /* Whether a next worker would find an object of this digest. */
 bool fake_is_live(struct stevedore *stv, const struct digest *digest);
+/* Its record; false if there is none. */
+bool fake_record(struct stevedore *stv, const struct digest *digest, struct stv_record *out);
 unsigned fake_live_of(struct stevedore *stv, const struct digest *digest);
 
 #endif

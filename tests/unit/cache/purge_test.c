@@ -45,6 +45,84 @@ static uint64_t stale_fetches(struct rig *rig)
     return stats.stale_fetches;
 }
 
+/* ---- soft ---- */
+
+/* The TTL ends now, the grace after 50 s; keep stays. */
+static unsigned purge_softly(struct rig *rig)
+{
+    const struct obj_retime want = {
+        .sets_ttl = true, .sets_grace = true, .grace_ns = 50 * NS_PER_S};
+    struct digest key = rig_key(1);
+    return cache_soft_purge(rig->cache, &key, &want);
+}
+
+/* What a next worker would find has the times of what this one has. */
+static void assert_recorded(struct rig *rig, const struct objcore *oc)
+{
+    struct digest key = rig_key(1);
+    struct stv_record record;
+    assert_true(fake_record(&rig->stv, &key, &record));
+    struct obj_times times = obj_times(oc);
+    assert_int_equal(times.grace_ns, 50 * NS_PER_S);
+    assert_int_equal(record.digest.bytes[0], key.bytes[0]);
+    assert_int_equal(record.t_origin_ns, times.t_origin_ns);
+    assert_int_equal(record.ttl_ns, times.ttl_ns);
+    assert_int_equal(record.grace_ns, times.grace_ns);
+    assert_int_equal(record.keep_ns, times.keep_ns);
+    assert_true(record.revision > 0);
+}
+
+static void soft(void *arg)
+{
+    struct rig *rig = arg;
+    assert_int_equal(purge_softly(rig), 0);
+    rig_put(rig, 1, "one");
+    struct lookup fresh = rig_lookup(rig, 1);
+    assert_int_equal(fresh.kind, LOOKUP_HIT);
+    struct obj_times before = obj_times(fresh.oc);
+    assert_int_equal(purge_softly(rig), 1);
+    assert_int_equal(obj_times(fresh.oc).keep_ns, before.keep_ns);
+    assert_recorded(rig, fresh.oc);
+    rig_release(&fresh);
+    struct lookup stale = rig_lookup(rig, 1);
+    assert_int_equal(stale.kind, LOOKUP_STALE);
+    assert_non_null(stale.busy);
+    rig_release(&stale);
+    assert_int_equal(purge(rig), 1);
+}
+
+static void a_softly_purged_object_is_stale(void **state)
+{
+    (void)state;
+    run(soft);
+}
+
+static void purge_softly_inside(void *arg)
+{
+    struct rig *rig = arg;
+    rig->stv.in_final = NULL;
+    assert_int_equal(purge_softly(rig), 1);
+}
+
+static void soft_inside(void *arg)
+{
+    struct rig *rig = arg;
+    rig->stv.in_final = purge_softly_inside;
+    rig->stv.in_final_arg = rig;
+    rig_put(rig, 1, "one");
+    struct lookup stale = rig_lookup(rig, 1);
+    assert_int_equal(stale.kind, LOOKUP_STALE);
+    assert_recorded(rig, stale.oc);
+    rig_release(&stale);
+    assert_int_equal(purge(rig), 1);
+}
+
+static void a_soft_purge_while_the_record_is_written_is_recorded(void **state)
+{
+    (void)state;
+    run(soft_inside);
+}
+
 /* ---- whole objects ---- */
 
 static void whole(void *arg)
@@ -500,6 +578,8 @@ int main(void)
         cmocka_unit_test(a_body_that_streams_is_read_to_its_end),
         cmocka_unit_test(a_record_does_not_go_live_behind_a_purge),
         cmocka_unit_test(a_purge_waits_for_who_is_killing_the_same),
+        cmocka_unit_test(a_softly_purged_object_is_stale),
+        cmocka_unit_test(a_soft_purge_while_the_record_is_written_is_recorded),
         cmocka_unit_test(a_slow_refresh_does_not_bring_old_content_back),
         cmocka_unit_test(who_is_promoted_after_a_purge_starts_from_nothing),
         cmocka_unit_test(those_of_a_detached_fetch_that_fails_join_the_next),

@@ -144,7 +144,7 @@ static void an_error_with_a_body_may_be_kept(void **state)
                                   END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = no_answers, .fn = cached_error});
     const char *const log[] = {"Timestamp Error: ", "BerespStatus 404", "BerespReason Mine",
-                               "Storage memory ",   "Length 16",        NULL};
+                               "Storage malloc ",   "Length 16",        NULL};
     assert_true(rig_log_has(log));
 }
 
@@ -358,7 +358,7 @@ static void the_policy_chooses_the_store(void **state)
     (void)state;
     const struct line script[] = {{HOOK_BACKEND_RESPONSE, SAYS(DELIVER), choose}, END_OF_SCRIPT};
     rig_run(&(struct act){.script = script, .answers = one_answer, .fn = stores_where_told});
-    const char *const log[] = {"Storage memory Transient", NULL};
+    const char *const log[] = {"Storage malloc Transient", NULL};
     assert_true(rig_log_has(log));
 }
 
