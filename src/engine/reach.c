@@ -125,9 +125,19 @@ static YIELDS enum req_step fetch(struct request *req, enum fetch_kind kind)
     return kind == FETCH_PASS ? relay(req, &f) : deliver_miss(req, &f);
 }
 
+static enum req_step only_if_cached(struct request *req)
+{
+    req->err_status = 504;
+    req->err_reason = STR_NONE;
+    return REQ_SYNTH;
+}
+
 enum req_step req__pass(struct request *req)
 {
     enum req_step next = REQ_DONE;
+    if (req->is_rfc9111 && !rfc9111__may_pass(req)) {
+        return only_if_cached(req);
+    }
     if (req__ask(req, req->policy->pass, MAY(FETCH) | MAY(SYNTH) | MAY(RESTART), &next)) {
         return next;
     }
@@ -238,12 +248,7 @@ static enum req_step lookup_failed(struct request *req, enum rc rc)
 /* The request may go on with nothing stored, or may not go on. */
 static YIELDS enum req_step found_nothing(struct request *req, bool may_pass)
 {
-    if (may_pass) {
-        return req__pass(req);
-    }
-    req->err_status = 504;
-    req->err_reason = STR_NONE;
-    return REQ_SYNTH;
+    return may_pass ? req__pass(req) : only_if_cached(req);
 }
 
 static YIELDS enum req_step found_it(struct request *req, struct lookup *found)

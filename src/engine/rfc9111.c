@@ -72,6 +72,14 @@ bool rfc9111__goes_on(const struct http_9111_wish *wish, struct lookup *found)
     return false;
 }
 
+bool rfc9111__may_pass(const struct request *req)
+{
+    struct http_9111_wish wish;
+    http_9111_wish(req->http, &wish);
+    unsigned method = req->http->method_id;
+    return !wish.only_if_cached || (method != HTTP_M_GET && method != HTTP_M_HEAD);
+}
+
 /* ---- fetch ---- */
 
 enum rc rfc9111__bereq(struct fetch *f)

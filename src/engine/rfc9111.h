@@ -27,6 +27,9 @@ void rfc9111__want(struct request *req, struct http_9111_wish *wish, struct look
  * has been let go.  With only_if_cached its answer is 504, else it is passed. */
 bool rfc9111__goes_on(const struct http_9111_wish *wish, struct lookup *found);
 
+/* False: the policy wants to pass what may not reach the backend; its answer is 504. */
+bool rfc9111__may_pass(const struct request *req);
+
 /* ---- fetch ---- */
 
 /* Cache directives are passed on (section 5.2). */

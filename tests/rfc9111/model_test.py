@@ -289,6 +289,10 @@ class Sequence:
         self.tell(f"    answer: {resp.status} {resp.headers} after {[s[0] for s in seen]}")
         if kind in ("GET", "HEAD"):
             goes_on = self.get(kind, resp, seen, fields, answer, now)
+        elif kind == "PASSED HEAD" and model.Wish(fields).only_if_cached:
+            self.refused(resp, 504)
+            self.check(0, len(seen), "requests at the backend")
+            goes_on = True
         else:
             self.check(True, len(seen) >= 1, "whether the backend was asked")
             goes_on = True
