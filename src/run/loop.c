@@ -331,6 +331,7 @@ void *loop__main(void *arg)
     char name[16];
     (void)snprintf(name, sizeof(name), "loop-%u", loop->index);
     run__thread_init(name);
+    run__thread_is_prompt();
     self = loop;
     void *alternate_stack = alternate_stack_set();
     context__of_thread(&loop->context);

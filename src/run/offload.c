@@ -56,6 +56,7 @@ static void *offload_main(void *arg)
 {
     struct run *run = arg;
     run__thread_init("offload");
+    run__thread_is_patient();
     rcu_register_thread();
     rcu_thread_offline();
     for (struct offload_job *job = dequeue(&run->offload); job != NULL;

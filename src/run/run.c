@@ -14,11 +14,18 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
 /* A fiber that does not end when it is cancelled is a bug, but not one worth hanging for. */
 static const uint64_t STOP_WITHIN_NS = 10 * NS_PER_S;
+
+/* The least that the kernel grants. */
+static const uint64_t PROMPT_TURN_NS = 100000;
+/* A third of a loop's weight. */
+enum { PATIENT_NICE = 5 };
 
 static unsigned usable_cores(void)
 {
@@ -115,6 +122,32 @@ void run__thread_init(const char *name)
 {
     (void)pthread_setname_np(pthread_self(), name);
     block_signals();
+}
+
+/* As the kernel has it (sched_setattr(2)); the C library does not. */
+struct schedule {
+    uint32_t bytes;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns; /* under SCHED_OTHER, since Linux 6.12: how long a turn is */
+    uint64_t deadline_ns;
+    uint64_t period_ns;
+};
+
+void run__thread_is_prompt(void)
+{
+    struct schedule s = {.bytes = sizeof s};
+    if (syscall(SYS_sched_getattr, 0, &s, sizeof s, 0) == 0 && s.policy == SCHED_OTHER) {
+        s.runtime_ns = PROMPT_TURN_NS;
+        (void)!syscall(SYS_sched_setattr, 0, &s, 0);
+    }
+}
+
+void run__thread_is_patient(void)
+{
+    (void)!nice(PATIENT_NICE);
 }
 
 static enum rc start_loops(struct run *run)

@@ -315,5 +315,9 @@ struct run {
 
 /* Names the calling thread, blocks the signals that are not about its own faults. */
 void run__thread_init(const char *name);
+/* Where loops and offload threads share a core a loop that wakes up is to run at once: it takes
+ * short turns, and an offload thread yields to it.  Both are wishes, and refusals are no harm. */
+void run__thread_is_prompt(void);
+void run__thread_is_patient(void);
 
 #endif
