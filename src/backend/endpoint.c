@@ -28,7 +28,9 @@ static enum rc resolve_name(const struct backend_spec *spec, struct endpoints *o
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    if (getaddrinfo(spec->host, spec->port, &hints, &found) != 0) {
+    /* `:80` is a port of this machine. */
+    const char *host = spec->host[0] == '\0' ? NULL : spec->host;
+    if (getaddrinfo(host, spec->port, &hints, &found) != 0) {
         return RC_NOT_FOUND;
     }
     for (const struct addrinfo *at = found; at != NULL && out->count < ENDPOINT_MAX;

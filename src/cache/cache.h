@@ -74,6 +74,12 @@ typedef bool obj_fits_fn(void *arg, struct str prediction);
 enum obj_use { OBJ_UNUSABLE, OBJ_FRESH, OBJ_STALE };
 typedef enum obj_use obj_use_fn(void *arg, const struct objcore *oc, uint64_t now_ns);
 
+/* How old the asker lets it be, whatever the object says; UINT64_MAX: no bound of that kind. */
+struct lookup_bounds {
+    uint64_t ttl_ns;
+    uint64_t grace_ns;
+};
+
 struct lookup_req {
     struct digest digest;
     obj_match_fn *match;     /* NULL: every object matches */
@@ -82,6 +88,8 @@ struct lookup_req {
     void *match_arg;
     obj_use_fn *use; /* NULL: as the object's times say; not asked about marks */
     void *use_arg;
+    const struct lookup_bounds *bounds; /* NULL: none; not together with `use` */
+    uint64_t now_ns; /* real time that objects are fresh or stale at; 0: when it is looked */
     const struct http *http; /* for bans that look at requests; NULL: they are not tried */
     void (*banned)(void *arg, const struct objcore *oc); /* told of each; or NULL */
     void *banned_arg;
@@ -93,7 +101,8 @@ enum lookup_kind {
     LOOKUP_HIT,     /* oc is fresh, or is being fetched and has its head */
     LOOKUP_STALE,   /* oc is in grace; busy is set for the one who shall refresh it */
     LOOKUP_MISS,    /* busy is set */
-    LOOKUP_HITMISS, /* oc says that this is not cacheable; busy is set: fetch, others do not wait */
+    LOOKUP_HITMISS, /* oc says, or said until lately, that this is not cacheable; busy is set:
+                       fetch, others do not wait */
     LOOKUP_HITPASS, /* oc says: pass */
 };
 struct lookup {
@@ -101,6 +110,7 @@ struct lookup {
     struct objcore *oc;   /* referenced, or NULL */
     struct objcore *busy; /* owned: finish or fail it, then release; or NULL */
     bool parked;          /* it had to wait */
+    unsigned strangers;   /* objects of other variants that it came by */
 };
 /* RC_OK; RC_TIMEOUT, RC_CANCELLED or RC_REFUSED (see obj_fail_all) while parked.  Yields only when
  * it parks. */

@@ -30,50 +30,91 @@ static bool matches(const struct lookup_req *req, const struct objcore *oc)
     return req->match == NULL || req->match(req->match_arg, oc);
 }
 
-static enum obj_use use_by_times(const struct objcore *oc, uint64_t now_ns)
+static uint64_t now_of(const struct lookup_req *req)
 {
-    const struct obj_times times = core__times(oc);
-    if (now_ns < times__fresh_until(&times)) {
+    return req->now_ns != 0 ? req->now_ns : cache__real_now();
+}
+
+static enum obj_use use_by_times(const struct obj_times *times, uint64_t now_ns)
+{
+    if (now_ns < times__fresh_until(times)) {
         return OBJ_FRESH;
     }
-    /* A mark has no grace. */
-    bool is_over = oc->flags & OBJ_MARKS || now_ns >= times__stale_until(&times);
-    return is_over ? OBJ_UNUSABLE : OBJ_STALE;
+    return now_ns < times__stale_until(times) ? OBJ_STALE : OBJ_UNUSABLE;
+}
+
+/* What is too old only for this asker is not in its grace yet: nobody shall refresh it for others.
+ */
+static enum obj_use use_within(const struct lookup_bounds *bounds, const struct obj_times *own,
+                               uint64_t now_ns)
+{
+    struct obj_times times = *own;
+    times.ttl_ns = times.ttl_ns < bounds->ttl_ns ? times.ttl_ns : bounds->ttl_ns;
+    times.grace_ns = times.grace_ns < bounds->grace_ns ? times.grace_ns : bounds->grace_ns;
+    enum obj_use use = use_by_times(&times, now_ns);
+    return use == OBJ_STALE && now_ns < times__fresh_until(own) ? OBJ_UNUSABLE : use;
 }
 
 static enum obj_use use_of(const struct lookup_req *req, const struct objcore *oc, uint64_t now_ns)
 {
-    if (LIKELY(req->use == NULL) || oc->flags & OBJ_MARKS) {
-        return use_by_times(oc, now_ns);
+    if (LIKELY(req->use == NULL)) {
+        const struct obj_times times = core__times(oc);
+        return LIKELY(req->bounds == NULL) ? use_by_times(&times, now_ns)
+                                           : use_within(req->bounds, &times, now_ns);
     }
     return req->use(req->use_arg, oc, now_ns);
 }
 
-/* What one core is to this request.  LOOKUP_MISS: nothing. */
-static enum lookup_kind judge(const struct lookup_req *req, const struct objcore *oc,
-                              uint64_t now_ns)
+/* A mark past its TTL, but not past its grace and keep: what it said is still likely, so nobody is
+ * made to wait for what most likely is not for him. */
+static enum lookup_kind judge_mark(const struct objcore *oc, uint64_t now_ns)
 {
-    enum obj_use use = use_of(req, oc, now_ns);
-    if (use == OBJ_UNUSABLE || !matches(req, oc)) {
-        return LOOKUP_MISS;
+    const struct obj_times times = core__times(oc);
+    if (now_ns < times__fresh_until(&times)) {
+        return oc->flags & OBJ_HITPASS ? LOOKUP_HITPASS : LOOKUP_HITMISS;
     }
-    if (use == OBJ_STALE) {
-        return LOOKUP_STALE;
-    }
-    if (oc->flags & OBJ_HITPASS) {
-        return LOOKUP_HITPASS;
-    }
-    return oc->flags & OBJ_HITMISS ? LOOKUP_HITMISS : LOOKUP_HIT;
+    return now_ns < times__kept_until(&times) ? LOOKUP_HITMISS : LOOKUP_MISS;
 }
 
-/* The newest that is fresh, else the newest in grace.  Not referenced yet.  Or *banned, referenced:
- * it has to go before anything can be told. */
+/* What one core is to this request.  LOOKUP_MISS: nothing; *strangers counts what could be used if
+ * it were of another variant. */
+static enum lookup_kind judge(const struct lookup_req *req, const struct objcore *oc,
+                              uint64_t now_ns, unsigned *strangers)
+{
+    if (UNLIKELY((oc->flags & OBJ_MARKS) != 0)) {
+        return matches(req, oc) ? judge_mark(oc, now_ns) : LOOKUP_MISS;
+    }
+    enum obj_use use = use_of(req, oc, now_ns);
+    if (use == OBJ_UNUSABLE) {
+        return LOOKUP_MISS;
+    }
+    if (!matches(req, oc)) {
+        ++*strangers;
+        return LOOKUP_MISS;
+    }
+    return use == OBJ_STALE ? LOOKUP_STALE : LOOKUP_HIT;
+}
+
+/* Whether an older core could be better. */
+static bool is_past(enum lookup_kind kind, const struct objcore *oc, uint64_t now_ns)
+{
+    if (kind != LOOKUP_HITMISS) {
+        return kind == LOOKUP_STALE;
+    }
+    const struct obj_times times = core__times(oc);
+    return now_ns >= times__fresh_until(&times);
+}
+
+/* The newest that is fresh, else the newest in grace, be it a mark.  Not referenced yet.  Or
+ * *banned, referenced: it has to go before anything can be told. */
 static enum lookup_kind scan(const struct objhead *head, const struct lookup_req *req,
-                             uint64_t now_ns, struct objcore **found, struct objcore **banned)
+                             struct objcore **found, struct objcore **banned, unsigned *strangers)
 {
     struct bans *bans = &head->cache->bans;
     const struct ban *newest = bans__newest(bans);
     const struct core_set cores = head__cores(head);
+    uint64_t now_ns = now_of(req);
+    *strangers = 0;
     enum lookup_kind best = LOOKUP_MISS;
     for (size_t i = 0; i < cores.count; i++) {
         struct objcore *oc = core_at(&cores, i);
@@ -83,13 +124,14 @@ static enum lookup_kind scan(const struct objhead *head, const struct lookup_req
             *banned = oc;
             return LOOKUP_MISS;
         }
-        enum lookup_kind kind = judge(req, oc, now_ns);
-        if (kind == LOOKUP_MISS || (kind == LOOKUP_STALE && best == LOOKUP_STALE)) {
+        enum lookup_kind kind = judge(req, oc, now_ns, strangers);
+        bool is_last_resort = kind != LOOKUP_MISS && is_past(kind, oc, now_ns);
+        if (kind == LOOKUP_MISS || (is_last_resort && best != LOOKUP_MISS)) {
             continue;
         }
         *found = oc;
         best = kind;
-        if (kind != LOOKUP_STALE) {
+        if (!is_last_resort) {
             break;
         }
     }
@@ -139,7 +181,7 @@ static bool look_fast(struct cache *cache, const struct lookup_req *req, struct 
         return false;
     }
     struct objcore *oc = NULL;
-    enum lookup_kind kind = scan(head, req, cache__real_now(), &oc, banned);
+    enum lookup_kind kind = scan(head, req, &oc, banned, &out->strangers);
     bool is_enough =
         kind == LOOKUP_HIT || kind == LOOKUP_HITPASS || (kind == LOOKUP_STALE && is_refreshing(oc));
     if (is_enough) {
@@ -207,9 +249,7 @@ static struct boc *joinable(struct objhead *head, const struct lookup_req *req)
     return NULL;
 }
 
-/* A mark past its TTL, but not past its grace and keep: what it said is still likely, so nobody is
- * made to wait for what most likely is not for him.  Nor is he for what each has to ask for himself
- * (OBJ_NEVER_FRESH). */
+/* Nobody is made to wait for what each has to ask for himself. */
 static bool is_waiting_vain(const struct objhead *head, const struct lookup_req *req)
 {
     const struct core_set cores = head__cores(head);
@@ -217,8 +257,8 @@ static bool is_waiting_vain(const struct objhead *head, const struct lookup_req 
     for (size_t i = 0; i < cores.count; i++) {
         const struct objcore *oc = core_at(&cores, i);
         const struct obj_times times = core__times(oc);
-        if ((oc->flags & (OBJ_MARKS | OBJ_NEVER_FRESH)) != 0 &&
-            now_ns < times__kept_until(&times) && matches(req, oc)) {
+        if ((oc->flags & OBJ_NEVER_FRESH) != 0 && now_ns < times__kept_until(&times) &&
+            matches(req, oc)) {
             return true;
         }
     }
@@ -232,7 +272,7 @@ static struct waiter *look_locked(struct objhead *head, const struct lookup_req 
     struct objcore *oc = NULL;
     enum lookup_kind kind = LOOKUP_MISS;
     if (!req->always_miss) {
-        kind = scan(head, req, cache__real_now(), &oc, banned);
+        kind = scan(head, req, &oc, banned, &out->strangers);
         if (*banned != NULL) {
             return NULL;
         }
@@ -306,7 +346,7 @@ static bool settle(const struct lookup_req *req, struct objcore **take_oc, struc
     *take_oc = NULL;
     struct objhead *head = oc->head;
     struct bans *bans = &head->cache->bans;
-    enum lookup_kind kind = judge(req, oc, cache__real_now());
+    enum lookup_kind kind = judge(req, oc, now_of(req), &out->strangers);
     if (kind == LOOKUP_MISS || kind == LOOKUP_STALE) {
         obj_release(&oc);
         return false;
@@ -358,7 +398,8 @@ enum rc cache_lookup(struct cache *cache, const struct lookup_req *req, struct l
         NO_YIELD {
             /* What came for this very variant and is too old already: the next would be too, and
              * waiting for one after the other would make a queue of those who could all fetch. */
-            may_wait = !matches(req, oc) || judge(req, oc, cache__real_now()) != LOOKUP_MISS;
+            unsigned ignored = 0;
+            may_wait = !matches(req, oc) || judge(req, oc, now_of(req), &ignored) != LOOKUP_MISS;
             will_do = settle(req, &oc, out);
         }
         if (will_do) {

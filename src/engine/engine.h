@@ -149,9 +149,12 @@ struct request {
     struct request_bytes bytes;
 
     /* The rest is the engine's (zero before).  What policies read and change: */
-    bool hash_always_miss;   /* nothing that is there will do */
-    bool hash_ignore_busy;   /* wait for no other's fetch */
-    bool hash_ignore_vary;   /* any variant will do */
+    bool hash_always_miss; /* nothing that is there will do */
+    bool hash_ignore_busy; /* wait for no other's fetch */
+    bool hash_ignore_vary; /* any variant will do */
+    bool is_bounded;       /* how old an object may be, whatever its own times say: */
+    uint64_t ttl_most_ns;  /* UINT64_MAX: no bound */
+    uint64_t grace_most_ns;
     bool is_late_100;        /* the client is told to send its body when somebody reads it */
     struct backend *backend; /* for the fetch; NULL: none */
     unsigned err_status;     /* for a response of our own */

@@ -301,6 +301,9 @@ void warm__note(struct wrk *wrk, uint64_t name, const struct objcore *oc);
 
 /* ---- Vary (vary.c) ---- */
 
+/* Whether beresp's Vary is a list of names, or "*"; without one, too. */
+bool vary__is_legal(const struct http *beresp);
+
 /* The request fields that the response varies by, as bytes.  RC_UNSUPPORTED for `*`. */
 MUST_USE enum rc vary__make(struct sb *sb, const struct http *bereq, const struct http *beresp);
 /* Whether a request fits what vary__make wrote; damaged bytes fit none. */

@@ -120,7 +120,8 @@ static MUST_USE enum rc settle_body(struct fetch *f)
         f->keeps_conn = false;
         break;
     case H1_BODY_ERROR:
-        wrk->main.fetch_bad++;
+        wrk->main.fetch_bad += f->beresp->status != 204;
+        wrk->main.fetch_204 += f->beresp->status == 204;
         vslb_printf(&f->log, SLT_FetchError, "http format error: %s", h1_error_text(f->body.error));
         vslb_str(&f->log, SLT_Error, STR("Body cannot be fetched"));
         return RC_MALFORMED;
@@ -232,6 +233,12 @@ static YIELDS enum step accept_answer(struct fetch *f, const struct policy_verdi
         vslb_printf(&f->log, SLT_TTL, "HFP %.0f %.0f %.0f %.0f uncacheable",
                     (double)f->times.ttl_ns / 1e9, (double)f->times.grace_ns / 1e9,
                     (double)f->times.keep_ns / 1e9, (double)f->times.t_origin_ns / 1e9);
+    }
+    if (!f->is_uncacheable && !vary__is_legal(f->beresp)) {
+        vslb_str(&f->log, SLT_Error, STR("Malformed Vary header"));
+        vslb_str(&f->log, SLT_Error,
+                 STR("Illegal 'Vary' header from backend, making this a pass."));
+        f->is_uncacheable = true;
     }
     f->is_marker = f->is_uncacheable && f->busy != NULL;
     if (f->was_304) {
@@ -360,10 +367,13 @@ static enum step retry(struct fetch *f)
     f->err_reason = STR_NONE;
     f->store = NULL;
     f->body_got = 0;
+    log__head(&f->log, LOG_BEREQ, f->bereq);
+    struct str before_xid = http_get(f->bereq, HDR_X_VARNISH);
+    vslb_header(&f->log, SLT_BereqUnset, STR("X-Varnish"), before_xid);
     if (fetch__set_xid(f) != RC_OK) {
         return STEP_FAIL;
     }
-    log__head(&f->log, LOG_BEREQ, f->bereq);
+    vslb_header(&f->log, SLT_BereqHeader, STR("X-Varnish"), http_get(f->bereq, HDR_X_VARNISH));
     return STEP_START;
 }
 

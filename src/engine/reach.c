@@ -301,17 +301,25 @@ enum req_step req__lookup(struct request *req)
         .banned_arg = req,
         .always_miss = req->hash_always_miss,
         .ignore_busy = req->hash_ignore_busy,
+        /* What policies compute by req.time must not differ from what is found. */
+        .now_ns = req->t_head_ns,
         .deadline_ns = clock_after(loop_mono_ns(loop_self()), PARKED_MAX_NS),
     };
+    struct lookup_bounds bounds = {req->ttl_most_ns, req->grace_most_ns};
+    want.bounds = req->is_bounded ? &bounds : NULL;
     struct http_9111_wish wish;
     wish.is_plain = true;
     if (req->is_rfc9111) {
+        want.now_ns = 0;
         rfc9111__want(req, &wish, &want);
     }
     struct lookup found = {0};
     enum rc rc = checked_lookup(req, &want, &found);
     if (found.parked) {
         stamp(req, STR("Waitinglist"));
+    }
+    if (UNLIKELY(found.strangers >= param(req->engine->conf.params, vary_notice))) {
+        vslb_printf(&req->log, SLT_Notice, "High number of variants (%u)", found.strangers);
     }
     if (rc != RC_OK) {
         return lookup_failed(req, rc);

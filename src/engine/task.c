@@ -78,7 +78,7 @@ static void end(struct request *req)
     }
 }
 
-/* What VCL set goes for one way through the states; a restart begins anew. */
+/* What VCL may set, as it is to begin with; a restart keeps it as it is. */
 static void forget(struct req_task *p)
 {
     struct request *req = p->req;
@@ -88,10 +88,8 @@ static void forget(struct req_task *p)
     p->ttl_s = -1;
     p->grace_s = -1;
     p->esi = true;
-    p->hashed = STR_NONE;
-    p->has_digest = false;
-    p->obj_http = NULL;
     req->hash_always_miss = req->hash_ignore_busy = req->hash_ignore_vary = false;
+    req->is_bounded = false;
 }
 
 /* return (vcl(label)): the request goes on as if that VCL had got it, as it came. */
@@ -129,12 +127,17 @@ static MUST_USE enum rc keep_original(struct req_task *p)
     return p->original == NULL ? RC_LIMIT : http_copy(p->original, p->req->http, HTTP_COPY_ALL);
 }
 
+static struct policy_verdict unavailable(void)
+{
+    return (struct policy_verdict){.action = POLICY_SYNTH, .status = 503};
+}
+
 /* No VCL is in use (the manager sees to it that one is), so nobody says what becomes of a request.
  */
 static struct policy_verdict without_vcl(struct request *req)
 {
     vslb_str(&req->log, SLT_VCL_Error, STR("No VCL in use"));
-    return (struct policy_verdict){.action = POLICY_SYNTH, .status = 503};
+    return unavailable();
 }
 
 static struct policy_verdict page_without_vcl(struct request *req)
@@ -148,7 +151,6 @@ static struct policy_verdict page_without_vcl(struct request *req)
         synth__add(&req->synth, str_of(page)) == RC_OK;
     return policy_says(is_set ? POLICY_DELIVER : POLICY_FAIL);
 }
-
 static YIELDS struct policy_verdict recv_sub(struct request *req)
 {
     struct req_task *p = task_of(req);
@@ -158,16 +160,25 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
     if (p->original == NULL && keep_original(p) != RC_OK) {
         return policy_says(POLICY_FAIL);
     }
-    forget(p);
+    if (req->restarts == 0) {
+        forget(p);
+    }
+    p->hashed = STR_NONE;
+    p->has_digest = false;
+    p->obj_http = NULL;
     enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_RECV);
     if (verdict == VCL_RET_VCL) {
         if (!switch_vcl(p)) {
-            return policy_says(POLICY_FAIL);
+            return unavailable();
         }
         forget(p);
         verdict = run(&p->task, p->req->wrk, VCL_SUB_RECV);
     }
-    return verdict == VCL_RET_VCL ? policy_says(POLICY_FAIL) : says(&p->task, verdict);
+    if (verdict == VCL_RET_VCL) {
+        vslb_str(&req->log, SLT_VCL_Error, STR("Illegal return(vcl): Only from active VCL"));
+        return unavailable();
+    }
+    return says(&p->task, verdict);
 }
 
 static YIELDS struct policy_verdict hash_sub(struct request *req)

@@ -124,7 +124,16 @@ static bool get_hash(struct req_task *p, union objm_value *v)
         p->name = v->boolean;                                                                      \
         return true;                                                                               \
     }
-#define SETTABLE_REAL(name)                                                                        \
+/* A bound on the age of what is found.  As in Varnish, a ttl of nothing is none, a grace is. */
+static void set_bounds(struct req_task *p)
+{
+    struct request *req = p->req;
+    req->ttl_most_ns = p->ttl_s > 0 ? task__ns(p->ttl_s) : UINT64_MAX;
+    req->grace_most_ns = p->grace_s >= 0 ? task__ns(p->grace_s) : UINT64_MAX;
+    req->is_bounded = req->ttl_most_ns != UINT64_MAX || req->grace_most_ns != UINT64_MAX;
+}
+
+#define SETTABLE_BOUND(name)                                                                       \
     static bool get_##name(struct req_task *p, union objm_value *v)                                \
     {                                                                                              \
         v->real = p->name;                                                                         \
@@ -133,6 +142,7 @@ static bool get_hash(struct req_task *p, union objm_value *v)
     static bool set_##name(struct req_task *p, const union objm_value *v)                          \
     {                                                                                              \
         p->name = v->real;                                                                         \
+        set_bounds(p);                                                                             \
         return true;                                                                               \
     }
 
@@ -156,8 +166,8 @@ SETTABLE_REQ_FLAG(hash_ignore_vary)
 REQ_FLAG(is_hitmiss)
 REQ_FLAG(is_hitpass)
 REQ_FLAG(is_rfc9111)
-SETTABLE_REAL(ttl_s)
-SETTABLE_REAL(grace_s)
+SETTABLE_BOUND(ttl_s)
+SETTABLE_BOUND(grace_s)
 
 static bool get_restarts(struct req_task *p, union objm_value *v)
 {
@@ -458,7 +468,7 @@ static void hash_data(struct vcl_task *task, struct str text)
         return;
     }
     p->hashed = is_next ? (struct str){p->hashed.ptr, p->hashed.len + all.len} : all;
-    if (UNLIKELY(vslb_wants(&p->req->log, SLT_Hash))) {
+    if (text.ptr != NULL && UNLIKELY(vslb_wants(&p->req->log, SLT_Hash))) {
         vslb_str(&p->req->log, SLT_Hash, text); /* masked by default */
     }
 }

@@ -39,9 +39,26 @@ static enum rc next_name(struct http_members *it, struct str *name)
         if (http_hdr_id(*name) == HDR_ACCEPT_ENCODING) {
             continue;
         }
+        if (!http_is_token(*name)) {
+            return RC_MALFORMED;
+        }
         return name->len > UINT8_MAX ? RC_TOO_LONG : RC_OK;
     }
     return RC_NOT_FOUND;
+}
+
+bool vary__is_legal(const struct http *beresp)
+{
+    if (LIKELY(!http_has(beresp, HDR_VARY))) {
+        return true;
+    }
+    struct http_members it = http_members(beresp, HDR_VARY);
+    struct str name;
+    enum rc rc;
+    do {
+        rc = next_name(&it, &name);
+    } while (rc == RC_OK);
+    return rc != RC_MALFORMED && rc != RC_TOO_LONG;
 }
 
 /* A value without text: the request has no such field. */

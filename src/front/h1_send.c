@@ -17,6 +17,11 @@
 static YIELDS enum rc put(struct h1 *h1, struct iovec *iov, unsigned iovs, bool more,
                           uint64_t *sent)
 {
+    /* What the kernel takes at once has no time-out, but a body that drips in all day has. */
+    if (clock_mono_ns() >= h1->send_limit.deadline_ns) {
+        h1->is_slow_reader = true;
+        return RC_TIMEOUT;
+    }
     enum rc rc = sock_writev(&h1->sess->sock, iov, iovs, h1->send_limit, more, sent);
     h1->is_slow_reader |= rc == RC_TIMEOUT;
     return rc;

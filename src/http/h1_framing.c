@@ -86,6 +86,11 @@ struct h1_body h1_response_framing(const struct http *resp, enum http_method met
     } else if (http_find(resp, HDR_CONTENT_LENGTH) != NULL) {
         body = length(resp);
     }
+    /* What says that it has a body and may have none: nobody knows where the next one begins. */
+    bool is_told = body.framing == H1_BODY_CHUNKED || body.framing == H1_BODY_LENGTH;
+    if (resp->status == 204 && is_told && method != HTTP_M_HEAD) {
+        return bad(H1_ERR_BODY_IN_204);
+    }
     if (body.framing != H1_BODY_ERROR && is_bodyless(resp->status, method)) {
         return no_body();
     }

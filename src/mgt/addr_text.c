@@ -173,7 +173,11 @@ enum rc listen_spec_parse(struct listen_spec *spec, const char *arg, unsigned in
     if (after.ptr == NULL) {
         (void)snprintf(spec->name, sizeof spec->name, "a%u", index);
     } else if (!is_name(name) || !copy(spec->name, sizeof spec->name, name)) {
-        return fail(why, "not a name for a listening address", name);
+        cli_text_printf(why, "invalid -a name \"%.*s\"=[...]", STR_ARG(name));
+        return RC_INVALID;
+    } else if (after.len == 0) {
+        cli_text_printf(why, "Empty named -a argument \"%s\"", arg);
+        return RC_INVALID;
     } else {
         address = after;
     }

@@ -107,14 +107,23 @@ static enum rc lex_token(struct lexer *lx, bool is_quoted, struct str *token)
     return RC_OK;
 }
 
+static void skip_blanks(struct lexer *lx)
+{
+    while (lx->at < lx->in.len && is_blank(lx->in.ptr[lx->at])) {
+        lx->at++;
+    }
+}
+
 /* Fills req->argv; *is_here tells that the line ends in an unquoted `<<` and one more token. */
 static enum rc lex_line(struct lexer *lx, struct cli_request *req, bool *is_here)
 {
     unsigned here_at = UINT32_MAX;
+    skip_blanks(lx);
+    /* In a file of commands it says that this one may fail. */
+    bool may_fail = lx->at < lx->in.len && lx->in.ptr[lx->at] == '-';
+    lx->at += may_fail ? 1 : 0;
     for (;;) {
-        while (lx->at < lx->in.len && is_blank(lx->in.ptr[lx->at])) {
-            lx->at++;
-        }
+        skip_blanks(lx);
         if (lx->at == lx->in.len) {
             break;
         }
@@ -129,14 +138,14 @@ static enum rc lex_line(struct lexer *lx, struct cli_request *req, bool *is_here
         if (rc != RC_OK) {
             return rc;
         }
-        if (req->argc == 0 && !is_quoted && token->len > 1 && token->ptr[0] == '-') {
-            token->ptr++;
-            token->len--;
-        }
         if (!is_quoted && str_eq(*token, STR("<<"))) {
             here_at = req->argc;
         }
         req->argc++;
+    }
+    if (may_fail && req->argc == 0) {
+        lx->why = "Empty CLI command.";
+        return RC_MALFORMED;
     }
     *is_here = req->argc >= 3 && here_at == req->argc - 2;
     return RC_OK;

@@ -211,6 +211,11 @@ static enum rc configure_vcls(struct mgt *mgt, struct cli_text *why)
         if (args->vcls.at[i][0] == '\0') {
             continue;
         }
+        if (!mgt__vcls_is_there(mgt, args->vcls.at[i])) {
+            cli_text_printf(why, "Cannot read -f file '%s' (%s)", args->vcls.at[i],
+                            strerror(errno));
+            return RC_INVALID;
+        }
         (void)snprintf(name, sizeof name, args->vcls.count == 1 ? "boot" : "boot%u", i);
         const struct mgt_vcl_new what = {name, args->vcls.at[i], NULL, "auto"};
         rc = mgt__vcls_add(mgt, &what, &status, why);
@@ -232,15 +237,15 @@ static enum rc add_store(struct mgt *mgt, const char *spec, struct cli_text *why
     *conf = (struct stv_conf){0};
     enum rc rc = stv_conf_parse(conf, spec, reason, sizeof reason);
     if (rc != RC_OK) {
-        cli_text_printf(why, "-s %s: %s", spec, reason);
+        cli_text_printf(why, "%s", reason);
         return rc;
     }
     if (conf->name[0] == '\0') {
-        (void)snprintf(conf->name, sizeof conf->name, "s%u", mgt->stores_count);
+        (void)snprintf(conf->name, sizeof conf->name, "s%u", mgt->stores_unnamed++);
     }
     for (unsigned i = 0; i < mgt->stores_count; i++) {
         if (strcmp(mgt->stores[i].name, conf->name) == 0) {
-            cli_text_printf(why, "-s %s: the name %s is used twice", spec, conf->name);
+            cli_text_printf(why, "(-s %s) '%s' is already defined", spec, conf->name);
             return RC_INVALID;
         }
     }
@@ -252,11 +257,15 @@ static enum rc add_store(struct mgt *mgt, const char *spec, struct cli_text *why
 static enum rc configure_stores(struct mgt *mgt, struct cli_text *why)
 {
     const struct args_list *list = &mgt->args->stores;
-    const char *transient = "Transient=memory";
+    const char *transient = NULL;
     enum rc rc = RC_OK;
     for (unsigned i = 0; i < list->count && rc == RC_OK; i++) {
-        if (strncmp(list->at[i], "Transient=", 10) == 0) {
+        bool is_transient = strncmp(list->at[i], "Transient=", 10) == 0;
+        if (is_transient && transient == NULL) {
             transient = list->at[i];
+        } else if (is_transient) {
+            cli_text_printf(why, "(-s %s) 'Transient' is already defined", list->at[i]);
+            rc = RC_INVALID;
         } else {
             rc = add_store(mgt, list->at[i], why);
         }
@@ -264,7 +273,8 @@ static enum rc configure_stores(struct mgt *mgt, struct cli_text *why)
     if (rc == RC_OK && mgt->stores_count == 0) {
         rc = add_store(mgt, "memory,100m", why);
     }
-    return rc == RC_OK ? add_store(mgt, transient, why) : rc;
+    return rc == RC_OK ? add_store(mgt, transient == NULL ? "Transient=memory" : transient, why)
+                       : rc;
 }
 
 static enum rc configure(struct mgt *mgt, struct cli_text *why)

@@ -275,6 +275,7 @@ struct mgt {
     struct mgt_vcls vcls;
     struct stv_conf stores[MGT_ARGS_EACH_MAX + 1];
     unsigned stores_count;
+    unsigned stores_unnamed; /* these have numbers for names */
     struct vault *vault;
     struct panic_area *panic;
     char identity[256];

@@ -5,6 +5,7 @@
 #include "mgt/vcls.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -28,6 +29,19 @@ bool mgt__vcls_set_path(struct mgt *mgt, struct str name, struct str value)
     free(*path);
     *path = str_dup(value);
     return true;
+}
+
+bool mgt__vcls_is_there(struct mgt *mgt, const char *file)
+{
+    struct str dirs = file[0] == '/' ? STR("") : str_of(mgt->vcls.vcl_path);
+    bool is_there = false;
+    do {
+        struct str dir = str_cut(&dirs, ':');
+        char *path = dir.len == 0 ? xstrdup(file) : xasprintf("%.*s/%s", STR_ARG(dir), file);
+        is_there = access(path, F_OK) == 0;
+        free(path);
+    } while (!is_there && dirs.ptr != NULL);
+    return is_there;
 }
 
 struct mgt_vcl *mgt__vcls_find(struct mgt *mgt, struct str name)

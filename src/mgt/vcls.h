@@ -28,6 +28,8 @@ struct mgt_vcls {
 
 void mgt__vcls_init(struct mgt_vcls *vcls);
 void mgt__vcls_end(struct mgt_vcls *vcls);
+/* Whether a file of that name is along vcl_path; errno says why not. */
+bool mgt__vcls_is_there(struct mgt *mgt, const char *file);
 /* The parameters that are text: vcl_path, vmod_path.  False: it is another. */
 bool mgt__vcls_set_path(struct mgt *mgt, struct str name, struct str value);
 struct mgt_vcl_new {

@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* The argument of -s.  Command lines written for varnishd work where they ask for memory; what has
  * no engine here yet is refused by name. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -11,9 +12,17 @@
 #define BYTES_MIN (UINT64_C(1) << 20)
 #define BYTES_MAX (UINT64_C(1) << 46)
 
-static enum rc fail(char *errbuf, size_t errbuf_bytes, enum rc rc, const char *what, struct str arg)
+struct complaint {
+    char *text;
+    size_t bytes;
+};
+
+static PRINTF_LIKE(3, 4) enum rc fail(struct complaint why, enum rc rc, const char *fmt, ...)
 {
-    (void)snprintf(errbuf, errbuf_bytes, "%s: \"%.*s\"", what, STR_ARG(arg));
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(why.text, why.bytes, fmt, ap);
+    va_end(ap);
     return rc;
 }
 
@@ -76,26 +85,67 @@ static bool name_is_fine(struct str name)
     return name.len > 0 && name.len < sizeof(((struct stv_conf *)NULL)->name);
 }
 
+static bool is_memory(struct str kind)
+{
+    return str_eq(kind, STR("memory")) || str_eq(kind, STR("malloc")) ||
+           str_eq(kind, STR("default"));
+}
+
+static bool is_to_come(struct str kind)
+{
+    return str_eq(kind, STR("file")) || str_eq(kind, STR("umem")) ||
+           str_eq(kind, STR("persistent")) || str_eq(kind, STR("deprecated_persistent"));
+}
+
+/* NAME= in front, or nothing. */
+static enum rc take_name(struct str *rest, struct str *name, const char *spec, struct complaint why)
+{
+    *name = STR_NONE;
+    if (str_find(*rest, '=') >= str_find(*rest, ',')) {
+        return RC_OK;
+    }
+    *name = str_cut(rest, '=');
+    if (!name_is_fine(*name)) {
+        return fail(why, RC_INVALID, "invalid -s name \"%.*s\"=[...]", STR_ARG(*name));
+    }
+    if (rest->len == 0) {
+        return fail(why, RC_INVALID, "Empty named -s argument \"%s\"", spec);
+    }
+    return RC_OK;
+}
+
+static enum rc take_size(struct str text, struct str kind, uint64_t *bytes, struct complaint why)
+{
+    *bytes = bytes_unsaid();
+    if (text.len > 0 && parse_bytes(text, bytes) != RC_OK) {
+        return fail(why, RC_INVALID, "(-s%.*s) size \"%.*s\": not a size", STR_ARG(kind),
+                    STR_ARG(text));
+    }
+    if (*bytes < BYTES_MIN) {
+        return fail(why, RC_INVALID,
+                    "(-s%.*s) size \"%.*s\": too small, did you forget to specify M or G?",
+                    STR_ARG(kind), STR_ARG(text));
+    }
+    return RC_OK;
+}
+
 enum rc stv_conf_parse(struct stv_conf *conf, const char *spec, char *errbuf, size_t errbuf_bytes)
 {
     CHECK(errbuf_bytes > 0);
     errbuf[0] = '\0';
+    struct complaint why = {errbuf, errbuf_bytes};
     struct str rest = str_of(spec);
-    struct str name = STR_NONE;
-    if (str_find(rest, '=') < str_find(rest, ',')) {
-        name = str_cut(&rest, '=');
-        if (!name_is_fine(name)) {
-            return fail(errbuf, errbuf_bytes, RC_INVALID, "not a name for a storage", name);
-        }
+    struct str name;
+    enum rc rc = take_name(&rest, &name, spec, why);
+    if (rc != RC_OK) {
+        return rc;
     }
     struct str kind = str_cut(&rest, ',');
-    if (!str_eq(kind, STR("memory")) && !str_eq(kind, STR("malloc")) &&
-        !str_eq(kind, STR("default"))) {
-        if (str_eq(kind, STR("file")) || str_eq(kind, STR("umem")) ||
-            str_eq(kind, STR("persistent")) || str_eq(kind, STR("deprecated_persistent"))) {
-            return fail(errbuf, errbuf_bytes, RC_UNSUPPORTED, "no such storage here yet", kind);
-        }
-        return fail(errbuf, errbuf_bytes, RC_INVALID, "unknown kind of storage", kind);
+    if (is_to_come(kind)) {
+        return fail(why, RC_UNSUPPORTED, "(-s%.*s) no such storage here yet", STR_ARG(kind));
+    }
+    if (!is_memory(kind)) {
+        return fail(why, RC_INVALID, "Unknown storage method \"%.*s\"", STR_ARG(kind));
     }
     *conf = (struct stv_conf){.kind = STV_MEMORY};
     memcpy(conf->name, name.ptr != NULL ? name.ptr : "", name.len);
@@ -104,16 +154,7 @@ enum rc stv_conf_parse(struct stv_conf *conf, const char *spec, char *errbuf, si
     }
     struct str size = str_cut(&rest, ',');
     if (rest.ptr != NULL) {
-        return fail(errbuf, errbuf_bytes, RC_INVALID, "too many arguments for a storage",
-                    str_of(spec));
+        return fail(why, RC_INVALID, "(-s%.*s) too many arguments", STR_ARG(kind));
     }
-    conf->bytes = bytes_unsaid();
-    if (size.len > 0 && parse_bytes(size, &conf->bytes) != RC_OK) {
-        return fail(errbuf, errbuf_bytes, RC_INVALID, "not a size", size);
-    }
-    if (conf->bytes < BYTES_MIN) {
-        return fail(errbuf, errbuf_bytes, RC_INVALID,
-                    "too small for a storage (1M at least; was a unit forgotten?)", size);
-    }
-    return RC_OK;
+    return take_size(size, kind, &conf->bytes, why);
 }

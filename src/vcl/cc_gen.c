@@ -281,7 +281,11 @@ static bool gen_binary(struct cc *cc, const struct expr *e, unsigned reg)
         emit(cc, VCL_OP_ARITH, reg, reg, arith_of(e->op, e->a->type, e->b->type));
         return true;
     case X_COMPARE:
-        emit(cc, VCL_OP_COMPARE, reg, reg, e->op | (uint32_t)e->a->type << 16);
+        if (e->a->type == VT_IP) {
+            emit(cc, VCL_OP_COMPAREIP, reg, reg, e->op);
+        } else {
+            emit(cc, VCL_OP_COMPARE, reg, reg, e->op | (uint32_t)e->a->type << 16);
+        }
         return true;
     case X_ACL:
         emit(cc, VCL_OP_ACL, reg, reg, e->is_negated);
@@ -466,6 +470,18 @@ static bool gen_simple(struct cc *cc, const struct stmt *s, enum vcl_opcode op)
     return is_fine;
 }
 
+/* Each part of a text goes into the key by itself, so that ("a" + "bc") and ("ab" + "c") differ. */
+static bool gen_hash_data(struct cc *cc, const struct stmt *s)
+{
+    unsigned count = 1;
+    bool is_list = s->expr->kind == X_STRINGS;
+    bool is_fine = is_list ? gen_parts(cc, s->expr, 0, &count) : gen_expr(cc, s->expr, 0);
+    for (unsigned i = 0; is_fine && i < count; i++) {
+        emit(cc, VCL_OP_HASHDATA, i, 0, 0);
+    }
+    return is_fine;
+}
+
 static bool gen_stmt(struct cc *cc, const struct stmt *s)
 {
     switch (s->kind) {
@@ -496,7 +512,7 @@ static bool gen_stmt(struct cc *cc, const struct stmt *s)
     case ST_BAN:
         return gen_simple(cc, s, VCL_OP_BAN);
     case ST_HASH_DATA:
-        return gen_simple(cc, s, VCL_OP_HASHDATA);
+        return gen_hash_data(cc, s);
     case ST_SYNTHETIC:
         return gen_simple(cc, s, VCL_OP_SYNTHETIC);
     case ST_EXPR:

@@ -65,6 +65,11 @@ bool vcl__is(const struct token *t, const char *word)
     return t->kind == T_ID && str_eq(token_text(t), str_of(word));
 }
 
+bool vcl__is_nocase(const struct token *t, const char *word)
+{
+    return t->kind == T_ID && str_eq_nocase(token_text(t), str_of(word));
+}
+
 static struct token *add(struct lexer *lx, unsigned kind, const char *b, const char *e)
 {
     struct token *t = vcl__alloc(&lx->cc->mem, sizeof *t);

@@ -89,6 +89,8 @@ static inline struct str token_text(const struct token *t)
 }
 
 bool vcl__is(const struct token *t, const char *word);
+/* The same without case, for words that stand where names stand. */
+bool vcl__is_nocase(const struct token *t, const char *word);
 
 /* Appends the source's tokens and one T_EOI to *list.  False: an error was told. */
 MUST_USE bool vcl__lex(struct cc *cc, const struct source *src, struct token_list *list);

@@ -180,6 +180,17 @@ void vcl__reserve_words(struct cc *cc)
     }
 }
 
+/* A probe named default is that of every backend without one, also of those that come before it. */
+static void share_default_probe(struct vcl_program *prog)
+{
+    for (unsigned i = 0; prog->default_probe != NULL && i < prog->backends.count; i++) {
+        struct vcl_backend_decl *decl = &prog->backends.at[i];
+        if (decl->probe == NULL && !decl->is_none) {
+            decl->probe = &prog->default_probe->spec;
+        }
+    }
+}
+
 bool vcl__parse(struct cc *cc)
 {
     cc->t = cc->tokens.first;
@@ -200,5 +211,6 @@ bool vcl__parse(struct cc *cc)
         }
         CHECK(!cc->failed);
     }
+    share_default_probe(cc->prog);
     return true;
 }

@@ -77,11 +77,13 @@ static struct expr *the_default(struct cc *cc, const struct token *t, enum vcl_t
 /* regsub, regsuball, true, false, default: functions of the language itself. */
 static struct expr *builtin(struct cc *cc, const struct token *t, enum vcl_type want)
 {
-    if (vcl__is(t, "regsub") || vcl__is(t, "regsuball")) {
-        return regsub(cc, vcl__is(t, "regsuball"));
+    bool is_all = vcl__is_nocase(t, "regsuball");
+    if (is_all || vcl__is_nocase(t, "regsub")) {
+        return regsub(cc, is_all);
     }
-    if (vcl__is(t, "true") || vcl__is(t, "false")) {
-        return constant(cc, VT_BOOL, (union objm_value){.boolean = vcl__is(t, "true")});
+    bool is_true = vcl__is_nocase(t, "true");
+    if (is_true || vcl__is_nocase(t, "false")) {
+        return constant(cc, VT_BOOL, (union objm_value){.boolean = is_true});
     }
     return the_default(cc, t, want);
 }

@@ -100,6 +100,16 @@ static bool compare(unsigned op, enum vcl_type type, const union objm_value *v)
     }
 }
 
+/* Nothing can be said about an address that is none. */
+static bool compare_ip(struct machine *m, unsigned op, const union objm_value *v)
+{
+    if (v[0].ip == NULL || v[1].ip == NULL) {
+        vcl_fail(m->task, STR("VRT_ipcmp: Illegal IP"));
+        return op == T_NEQ;
+    }
+    return compare(op, VT_IP, v);
+}
+
 static bool is_true(enum vcl_type type, const union objm_value *v)
 {
     switch (type) {
@@ -385,6 +395,9 @@ static void step_logic(struct machine *m, const struct vcl_insn *i)
     case VCL_OP_NEGATE:
         negate(a, b, (enum vcl_type)i->c);
         break;
+    case VCL_OP_COMPAREIP:
+        a->boolean = compare_ip(m, i->c, b);
+        break;
     default:
         arith(m, a, b, i->c);
         break;
@@ -467,6 +480,7 @@ static void step(struct machine *m, const struct vcl_insn *i)
     case VCL_OP_NOT:
     case VCL_OP_NEGATE:
     case VCL_OP_ARITH:
+    case VCL_OP_COMPAREIP:
         step_logic(m, i);
         break;
     case VCL_OP_BAN:

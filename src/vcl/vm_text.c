@@ -103,6 +103,8 @@ struct str vcl__case(struct vcl_task *task, struct str text, bool is_upper)
 bool vcl__acl(struct vcl_task *task, const struct objm_acl *acl, const struct objm_ip *ip)
 {
     if (acl == NULL || ip == NULL) {
+        vcl_fail(task, acl == NULL ? STR("Cannot match a null ACL")
+                                   : STR("Cannot match a null IP address"));
         return false;
     }
     if (task->log == NULL || !vslb_wants(task->log, SLT_VCL_acl)) {

@@ -148,6 +148,45 @@ static void a_request_may_judge_ages_itself(void **state)
     run(opinions);
 }
 
+static enum lookup_kind kind_within(struct rig *rig, uint64_t ttl_s, uint64_t grace_s,
+                                    uint64_t now_ns)
+{
+    const struct lookup_bounds bounds = {ttl_s * NS_PER_S, grace_s * NS_PER_S};
+    struct lookup_req req = rig_req(1);
+    req.bounds = &bounds;
+    req.now_ns = now_ns;
+    struct lookup found;
+    assert_int_equal(cache_lookup(rig->cache, &req, &found), RC_OK);
+    enum lookup_kind kind = found.kind;
+    rig_release(&found);
+    return kind;
+}
+
+/* Fresh for 10 s, with 10 s of grace. */
+static void bounds(void *arg)
+{
+    struct rig *rig = arg;
+    rig_put(rig, 1, "one");
+    uint64_t put_ns = loop_real_ns(loop_self());
+    pass_time(5);
+    assert_int_equal(kind_within(rig, 6, 100, 0), LOOKUP_HIT);
+    assert_int_equal(kind_within(rig, 100, 0, 0), LOOKUP_HIT);
+    /* Too old for the asker, but not stale: he fetches, and no other gets it as stale. */
+    assert_int_equal(kind_within(rig, 4, 100, 0), LOOKUP_MISS);
+    assert_seen(rig, 1, "H:one");
+    pass_time(10);
+    assert_int_equal(kind_within(rig, 100, 6, 0), LOOKUP_STALE);
+    assert_int_equal(kind_within(rig, 100, 4, 0), LOOKUP_MISS);
+    /* Whoever says what time it is for him is believed. */
+    assert_int_equal(kind_within(rig, 100, 4, put_ns + 9 * NS_PER_S), LOOKUP_HIT);
+}
+
+static void a_request_may_bound_ages(void **state)
+{
+    (void)state;
+    run(bounds);
+}
+
 static void peek(void *arg)
 {
     struct rig *rig = arg;
@@ -315,8 +354,16 @@ static void hitmiss(void *arg)
     assert_int_equal(fake_live_of(&rig->stv, &key), 1);
     rig_release(&a);
     rig_release(&b);
-    /* A mark has no grace. */
+    /* A mark that is past its time still speaks, as long as it is kept; and for nobody to wait. */
     pass_time(11);
+    a = rig_lookup(rig, 1);
+    b = rig_lookup(rig, 1);
+    assert_int_equal(a.kind, LOOKUP_HITMISS);
+    assert_int_equal(b.kind, LOOKUP_HITMISS);
+    assert_non_null(b.busy);
+    rig_release(&a);
+    rig_release(&b);
+    pass_time(20);
     assert_seen(rig, 1, "M+:");
     /* And gives way to what can be cached. */
     found = rig_lookup(rig, 1);
@@ -378,6 +425,11 @@ static void hitpass(void *arg)
     struct objcore *busy = cache_private(rig->cache);
     assert_int_equal(rig_fetch(rig, &busy, "passed"), RC_OK);
     assert_seen(rig, 1, "p:");
+    /* Later it only says that nobody shall wait. */
+    pass_time(11);
+    found = rig_lookup(rig, 1);
+    assert_int_equal(found.kind, LOOKUP_HITMISS);
+    rig_release(&found);
 }
 
 static void hit_for_pass(void **state)
@@ -617,6 +669,7 @@ int main(void)
         cmocka_unit_test(a_fetched_object_is_hit),
         cmocka_unit_test(fresh_then_stale_then_a_miss),
         cmocka_unit_test(a_request_may_judge_ages_itself),
+        cmocka_unit_test(a_request_may_bound_ages),
         cmocka_unit_test(a_peek_fetches_nothing),
         cmocka_unit_test(time_begins_at_the_origin),
         cmocka_unit_test(one_refreshes_while_others_get_the_stale_one),

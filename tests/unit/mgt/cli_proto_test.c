@@ -43,7 +43,7 @@ static void test_tokens(void **state)
     EXPECT_ARGV("a \"b c\" \"\"\n", "a", "b c", "");
     EXPECT_ARGV("a \"\\n\\r\\t\\\"\\\\\" \\x41\\x7a \\101\n", "a", "\n\r\t\"\\", "Az", "A");
     EXPECT_ARGV("-stop\n", "stop");
-    EXPECT_ARGV("- x\n", "-", "x");
+    EXPECT_ARGV("- x\n", "x");
     EXPECT_ARGV("a -b\n", "a", "-b");
     EXPECT_ARGV("\"-stop\"\n", "-stop");
     EXPECT_ARGV("a\"b\n", "a\"b");
