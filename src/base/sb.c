@@ -11,10 +11,9 @@ const char sb_digit_pairs[201] = "0001020304050607080910111213141516171819202122
                                  "50515253545556575859606162636465666768697071727374"
                                  "75767778798081828384858687888990919293949596979899";
 
-/* Writes backwards from `end`, at least `min_digits`; returns where the number begins. */
-static inline char *number_before(char *end, uint64_t value, unsigned min_digits)
+/* Writes backwards from `end`. */
+static inline void number_before(char *at, uint64_t value)
 {
-    char *at = end;
     while (value >= 100) {
         at -= 2;
         memcpy(at, sb_digit_pairs + 2 * (value % 100), 2);
@@ -26,10 +25,6 @@ static inline char *number_before(char *end, uint64_t value, unsigned min_digits
     } else {
         *--at = (char)('0' + value);
     }
-    while ((unsigned)(end - at) < min_digits) {
-        *--at = '0';
-    }
-    return at;
 }
 
 static unsigned digits_of(uint64_t value)
@@ -58,7 +53,7 @@ void sb_u64(struct sb *sb, uint64_t value)
         return;
     }
     sb->len += digits;
-    (void)number_before(sb->ptr + sb->len, value, 1);
+    number_before(sb->ptr + sb->len, value);
 }
 
 void sb_hex(struct sb *sb, uint64_t value)
@@ -74,13 +69,22 @@ void sb_hex(struct sb *sb, uint64_t value)
 
 void sb_seconds(struct sb *sb, uint64_t ns)
 {
-    char buf[28];
-    char *end = buf + sizeof buf;
     uint64_t us = ns / 1000;
-    char *at = number_before(end, us % 1000000, 6);
-    *--at = '.';
-    at = number_before(at, us / 1000000, 1);
-    sb_add(sb, at, (size_t)(end - at));
+    size_t before = sb->len;
+    sb_u64(sb, us / 1000000);
+    if (UNLIKELY(sb->overflow || sb->cap - sb->len < 7)) {
+        sb->len = before;
+        sb->overflow = true;
+        return;
+    }
+    uint32_t fraction = (uint32_t)(us % 1000000);
+    uint32_t low = fraction % 10000;
+    char *at = sb->ptr + sb->len;
+    at[0] = '.';
+    memcpy(at + 1, sb_digit_pairs + 2 * (size_t)(fraction / 10000), 2);
+    memcpy(at + 3, sb_digit_pairs + 2 * (size_t)(low / 100), 2);
+    memcpy(at + 5, sb_digit_pairs + 2 * (size_t)(low % 100), 2);
+    sb->len += 7;
 }
 
 void sb_printf(struct sb *sb, const char *fmt, ...)

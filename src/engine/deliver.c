@@ -93,7 +93,7 @@ static struct http *object_head(struct engine *engine, struct request *req,
     }
     struct wrk *wrk = req->wrk;
     uint64_t age = age_s(obj_times(oc).t_origin_ns, wrk_real_ns(wrk));
-    uint64_t xid = is_hit ? deliver__object_xid(oc) : 0;
+    uint64_t xid = !is_hit ? 0 : req->object_xid != 0 ? req->object_xid : deliver__object_xid(oc);
     if (dress(wrk, req, resp, xid, age) != RC_OK ||
         (!req->is_private && offer_ranges(engine, resp) != RC_OK)) {
         return NULL;

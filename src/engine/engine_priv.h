@@ -286,7 +286,7 @@ bool engine__ban(struct engine *engine, struct arena *ws, struct str spec, struc
 /* ---- keys (key.c) ---- */
 
 /* The digest of what vcl_hash gave (each piece with a NUL behind it), perhaps remembered. */
-void key__make(struct wrk *wrk, struct str hashed, struct digest *digest);
+void key__make(struct wrk *wrk, uint64_t name, struct str hashed, struct digest *digest);
 /* A cheap hash of a name, which decides about speed and nothing else. */
 uint64_t key__hash(struct str host, struct str url);
 /* Asks for the lines that key__make will read for a name with this hash. */

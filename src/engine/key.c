@@ -59,16 +59,24 @@ void key__fetch(const struct wrk *wrk, uint64_t hash)
     }
 }
 
-void key__make(struct wrk *wrk, struct str hashed, struct digest *digest)
+static bool holds(const struct known_key *known, struct str hashed)
+{
+    return known->len == hashed.len && memcmp(known->text, hashed.ptr, hashed.len) == 0;
+}
+
+void key__make(struct wrk *wrk, uint64_t name, struct str hashed, struct digest *digest)
 {
     /* An unused place holds the empty name. */
     if (hashed.len > sizeof wrk->keys[0].text || hashed.len == 0) {
         digest_make(digest, &hashed, 1);
         return;
     }
-    uint64_t hash = hash_of(hashed);
-    struct known_key *known = &wrk->keys[hash % ARRAY_SIZE(wrk->keys)];
-    if (known->len != hashed.len || memcmp(known->text, hashed.ptr, hashed.len) != 0) {
+    /* What the built-in policy hashes has the request's own name; other policies' keys have not. */
+    struct known_key *known = &wrk->keys[name % ARRAY_SIZE(wrk->keys)];
+    if (!holds(known, hashed)) {
+        known = &wrk->keys[hash_of(hashed) % ARRAY_SIZE(wrk->keys)];
+    }
+    if (!holds(known, hashed)) {
         digest_make(&known->digest, &hashed, 1);
         known->len = (uint8_t)hashed.len;
         memcpy(known->text, hashed.ptr, hashed.len);

@@ -162,13 +162,14 @@ static YIELDS enum req_step miss(struct request *req)
 static void log_hit(struct request *req, const struct objcore *oc, enum VSL_tag_e tag)
 {
     struct obj_times times = obj_times(oc);
+    req->object_xid = deliver__object_xid(oc);
     struct sb sb;
     if (!vslb_claim(&req->log, tag, &sb)) {
         return;
     }
     uint64_t end_ns = times.t_origin_ns + times.ttl_ns;
     uint64_t now_ns = req->t_head_ns;
-    sb_u64(&sb, deliver__object_xid(oc));
+    sb_u64(&sb, req->object_xid);
     sb_chr(&sb, ' ');
     if (end_ns < now_ns) {
         sb_chr(&sb, '-');

@@ -167,6 +167,7 @@ static YIELDS enum req_step receive(struct request *req)
     }
     log_request(req);
     req->is_hit = req->is_hitmiss = req->is_hitpass = req->is_private = false;
+    req->object_xid = 0;
     req->err_status = 0;
     req->err_reason = STR_NONE;
     enum req_step next = REQ_LOOKUP;

@@ -63,6 +63,7 @@ static struct str begin(struct request *req)
     *p = (struct req_task){.req = req, .engine = req->engine, .loaded = loaded};
     init_task(&p->task, wrk, req->arena, &req->log);
     p->task.host = &task__client_host;
+    p->task.req = req->http;
     p->task.vcl = loaded->vcl;
     req->policy_arg = p;
     return str_of(loaded->name);
@@ -189,7 +190,7 @@ static YIELDS struct policy_verdict hash_sub(struct request *req)
     }
     enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_HASH);
     if (verdict == VCL_RET_LOOKUP) {
-        key__make(req->wrk, p->hashed, &req->digest);
+        key__make(req->wrk, req->name, p->hashed, &req->digest);
         p->has_digest = true;
     }
     return says(&p->task, verdict);

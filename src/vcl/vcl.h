@@ -191,6 +191,7 @@ struct vcl_task {
     struct objm_ctx ctx; /* ctx.now: seconds; the rest is set here */
     const struct vcl_host *host;
     void *arg;
+    struct http *req; /* what host->http says is OBJM_REQ; NULL: it has to be asked */
     struct vcl *vcl;
     struct arena *ws;
     struct vslb *log;              /* NULL: nothing is logged */

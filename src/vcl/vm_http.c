@@ -24,7 +24,7 @@ static const struct {
 
 static struct http *message(struct vcl_task *task, enum objm_http http)
 {
-    return task->host->http(task, http);
+    return http == OBJM_REQ && task->req != NULL ? task->req : task->host->http(task, http);
 }
 
 struct str vcl__field_get(struct vcl_task *task, const struct vcl_field *field)
