@@ -27,6 +27,6 @@ typedef void check_report_fn(const char *file, int line, const char *func, const
 /* Replaces the report (default: one line on stderr).  Not thread safe: set it at start-up. */
 void check_set_report(check_report_fn *fn);
 
-NORETURN void check_fail(const char *file, int line, const char *func, const char *cond);
+COLD NORETURN void check_fail(const char *file, int line, const char *func, const char *cond);
 
 #endif
