@@ -166,8 +166,8 @@ struct request {
     unsigned restarts;
     bool is_hit, is_hitmiss, is_hitpass;
     uint32_t object_xid; /* of the transaction that fetched what was hit; 0: not looked up yet */
-    bool is_rfc9111;    /* http_rfc9111, as it was when the request began */
-    struct objcore *oc; /* in hit, and in deliver unless the answer is passed through; counted */
+    bool is_rfc9111;     /* http_rfc9111, as it was when the request began */
+    struct objcore *oc;  /* in hit, and in deliver unless the answer is passed through; counted */
     /* Neither. */
     struct engine *engine;
     struct wrk *wrk;         /* what the engine keeps for the request's loop */
