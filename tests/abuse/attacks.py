@@ -324,14 +324,14 @@ def unkeyed_fields(peer):
     for i, name in enumerate(UNKEYED):
         evil = name + b": evil.example"
         # Nobody mends it: the origin gets the field, and what it makes of it is for all.
-        path, key = b"/u/u%d" % i, b"u%d" % i
+        path, key = b"/keys/ka%d" % i, b"ka%d" % i
         peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"evil")
         assert peer.ask(request(path, evil))[0].body == b"evil"
         assert peer.arrived(key)[0].one(name) == b"evil.example", name
         peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"good")
         assert peer.ask(request(path))[0].body == b"evil", name
         # The origin says that it looks at the field.
-        path = b"/u/v%d" % i
+        path = b"/keys/kb%d" % i
         peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN\nVary: " + name, b"evil")
         assert peer.ask(request(path, evil))[0].body == b"evil"
         peer.answers(path, b"HTTP/1.1 200 OK\nContent-Length: LEN\nVary: " + name, b"good")
@@ -344,9 +344,9 @@ def unkeyed_fields(peer):
     peer.daemon.cli_ok("vcl.use", "removes")
     try:
         for i, name in enumerate(UNKEYED):
-            peer.answers(b"/u/w%d" % i, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"good")
-            assert peer.ask(request(b"/u/w%d" % i, name + b": evil.example"))[0].body == b"good"
-            assert peer.arrived(b"w%d" % i)[0].one(name) is None, name
+            peer.answers(b"/keys/kc%d" % i, b"HTTP/1.1 200 OK\nContent-Length: LEN", b"good")
+            assert peer.ask(request(b"/keys/kc%d" % i, name + b": evil.example"))[0].body == b"good"
+            assert peer.arrived(b"kc%d" % i)[0].one(name) is None, name
     finally:
         peer.daemon.cli_ok("vcl.use", "boot")
 
@@ -356,7 +356,7 @@ def hash_flooding(peer):
     """Hundreds of names that were chosen to come under one lock of the cache, and as many fields as a head may have: all are served."""
     paths, n = [], 0
     while len(paths) < 400:
-        path = b"/f/f%d" % n
+        path = b"/flood/fl%d" % n
         digest = hashlib.sha256(path + b"\0h.example\0").digest()
         if int.from_bytes(digest[-2:], "little") % 1024 == 7:
             paths.append(path)
@@ -365,10 +365,10 @@ def hash_flooding(peer):
         for at in range(0, len(paths), 100):
             found = peer.ask(*[request(path) for path in paths[at:at + 100]])
             assert [status(m) for m in found] == [200] * 100
-    assert all(len(peer.arrived(path[3:])) == 1 for path in paths), "some were fetched twice"
+    assert all(len(peer.arrived(path[7:])) == 1 for path in paths), "some were fetched twice"
     for name in (b"X-A", b"Cookie", b"Accept", b"Cache-Control", b"Via"):
         for values in ([b"%d" % i for i in range(55)], [b"a"] * 55, [b"," * 80] * 55):
-            found = peer.ask(request(b"/f/g1", *[name + b": " + value for value in values]))
+            found = peer.ask(request(b"/flood/fm1", *[name + b": " + value for value in values]))
             assert status(found[0]) == 200, (name, found[0].start)
 
 

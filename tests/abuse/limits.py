@@ -657,7 +657,7 @@ def stalled_loop(daemon, _):
     """A system call that blocks (here: one that is held up) is named, with the fiber that made it."""
     path = bodies.path_of("st", 100)
     get(daemon.address, path)
-    with Strace(daemon.worker_pid(), "trace=sendmsg", "inject=sendmsg:delay_enter=800000:when=1"):
+    with Strace(daemon.worker_pid(), "trace=sendmsg,sendto", "inject=sendmsg,sendto:delay_enter=800000:when=1"):
         expect(path, get(daemon.address, path))
     logged(daemon, "Error", "h1 held it for")
 

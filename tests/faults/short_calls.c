@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -163,6 +165,27 @@ ssize_t sendfile64(int out_fd, int in_fd, off64_t *off, size_t len)
 {
     NEXT(sendfile64)
     return is_interrupted() ? -1 : next(out_fd, in_fd, off, at_most(out_fd, len));
+}
+
+/* What is called by its number (run/sys.h). */
+long syscall(long number, ...)
+{
+    NEXT(syscall)
+    long arg[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) {
+        arg[i] = va_arg(list, long);
+    }
+    va_end(list);
+    bool is_ours = number == SYS_sendto || number == SYS_recvfrom || number == SYS_epoll_pwait;
+    if (is_ours && is_interrupted()) {
+        return -1;
+    }
+    if (number == SYS_sendto) {
+        arg[2] = (long)at_most((int)arg[0], (size_t)arg[2]);
+    }
+    return next(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }
 
 /* ---- calls that are only interrupted ---- */
