@@ -92,10 +92,23 @@ void engine_free(struct engine **engine)
     free(e);
 }
 
+/* Set between requests, so that none of them has to look. */
+static void limit_regexes(struct wrk *wrk)
+{
+    uint64_t match = param(wrk->engine->conf.params, pcre2_match_limit);
+    uint64_t depth = param(wrk->engine->conf.params, pcre2_depth_limit);
+    if (UNLIKELY(match != wrk->regex_match || depth != wrk->regex_depth)) {
+        regex_scratch_limits(wrk->scratch, (uint32_t)match, (uint32_t)depth);
+        wrk->regex_match = match;
+        wrk->regex_depth = depth;
+    }
+}
+
 static void tick_end(struct loop *loop, void *arg)
 {
     struct wrk *wrk = arg;
     (void)loop;
+    limit_regexes(wrk);
     vsl_buf_flush(&wrk->log);
     vsc_flush(&vsc_class_main, wrk->engine->conf.main, &wrk->main);
     vsc_flush(&vsc_class_objm, wrk->engine->conf.objm, &wrk->objm);
@@ -120,6 +133,7 @@ void engine_loop_start(struct engine *engine, struct loop *loop)
     wrk->loop = loop;
     wrk->active = engine->active;
     wrk->scratch = regex_scratch_new();
+    limit_regexes(wrk);
     wrk->rng.state = clock_mono_ns() + loop_index(loop);
     engine->is_running = true;
     wrk->log_mem = xmalloc(LOG_BUF_BYTES);

@@ -45,6 +45,8 @@ struct wrk {
     _Alignas(64) struct warm warm[8192];
     struct loaded *active; /* the VCL that requests begin with, or a label of it */
     struct regex_scratch *scratch;
+    uint64_t regex_match; /* its limits, as they were last set */
+    uint64_t regex_depth;
     struct rng rng;
 };
 

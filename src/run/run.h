@@ -139,7 +139,8 @@ void fiber_cancel(struct fiber *fiber);
 bool fiber_is_cancelled(const struct fiber *fiber);
 /* Lets others run.  Yields. */
 YIELDS void fiber_yield(void);
-/* RC_OK after the whole time (a wake is kept, not taken), RC_CANCELLED.  Yields. */
+/* RC_OK after the whole time (a wake is kept, not taken), RC_CANCELLED.  Yields; what is no fiber
+ * blocks. */
 YIELDS MUST_USE enum rc fiber_sleep(uint64_t ns);
 
 /* NO_YIELD { ... }: a suspension inside is a bug and fails a check, in every build. Do not leave

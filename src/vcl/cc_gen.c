@@ -543,6 +543,8 @@ bool vcl__gen(struct cc *cc)
             return false;
         }
         emit(cc, VCL_OP_LEAVE, 0, 0, 0);
+        code = &cc->prog->subs.at[sub->index];
+        code->len = cc->prog->code.count - code->start;
         if (sub->method >= 0) {
             cc->prog->method[sub->method] = sub->index;
         }

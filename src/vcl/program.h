@@ -65,7 +65,8 @@ struct vcl_place {
 struct vcl_subcode {
     struct objm_sub handle;
     uint32_t start;
-    uint32_t lean;    /* the same in the lean code */
+    uint32_t len;     /* instructions, from there */
+    uint32_t lean;    /* the start in the lean code */
     uint32_t ok_mask; /* methods in which it may be called */
 };
 

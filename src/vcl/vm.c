@@ -3,10 +3,11 @@
 /* The machine that runs compiled VCL.
  *
  * One loop over instructions.  There are no jumps backwards and no recursion but through values of
- * type SUB, which the machine refuses; so each run ends after at most as many steps as the program
- * has paths to walk down.  What can fail at run time (workspace, limits of regular expressions,
- * arithmetic, modules) sets task->failed; the loop looks after each instruction that can fail, and
- * ends with VCL_RET_FAIL.
+ * type SUB, which the machine refuses; so each run ends.  When is another question, since 30 subs
+ * that call each other twice are 2^30 calls: a call costs the length of its sub (nothing in it runs
+ * twice), and a run has so much to spend and no more.  What can fail at run time (workspace, limits
+ * of regular expressions, arithmetic, modules) sets task->failed; the loop looks after each
+ * instruction that can fail, and ends with VCL_RET_FAIL.
  */
 #include "vcl/vm_priv.h"
 
@@ -16,6 +17,8 @@
 /* Static calls nest as deep as the compiler lets them, values of type SUB may add to that. */
 #define FRAMES_MAX 128u
 #define REGS_ON_STACK 40u
+/* Instructions that one run may come to, some milliseconds; every program may run through once. */
+#define STEPS_MAX 1000000u
 
 struct machine {
     struct vcl_task *task;
@@ -23,6 +26,7 @@ struct machine {
     const struct vcl_insn *code; /* as it was generated, or lean */
     union objm_value *r;
     unsigned depth;
+    uint32_t steps_left;
     enum vcl_return verdict; /* NONE: goes on */
     bool is_traced;
     /* The first `depth` are set. */
@@ -197,10 +201,15 @@ static uint32_t call_sub(struct machine *m, unsigned sub, uint32_t back)
         vcl_fail(m->task, STR("Subs call each other too deeply"));
         return back;
     }
+    const struct vcl_subcode *code = &m->prog->subs.at[sub];
+    if (UNLIKELY(code->len > m->steps_left)) {
+        vcl_fail(m->task, STR("Subs are called too often"));
+        return back;
+    }
+    m->steps_left -= code->len;
     m->back[m->depth] = back;
     m->sub[m->depth] = (uint16_t)sub;
     m->depth++;
-    const struct vcl_subcode *code = &m->prog->subs.at[sub];
     return m->is_traced ? code->start : code->lean;
 }
 
@@ -607,6 +616,7 @@ enum vcl_return vcl_run(struct vcl_task *task, enum vcl_sub sub)
     m.code = m.is_traced ? prog->code.at : prog->lean;
     m.r = registers(task, small, prog->regs);
     m.depth = 0;
+    m.steps_left = prog->code.count > STEPS_MAX ? prog->code.count : STEPS_MAX;
     m.verdict = VCL_RET_NONE;
     run(&m, call_sub(&m, prog->method[sub], UINT32_MAX));
     enum vcl_return verdict = task->failed ? VCL_RET_FAIL : m.verdict;
