@@ -272,8 +272,7 @@ static enum rc load(struct loaded *l, struct vcl_program *prog, bool is_warm, ch
     l->env.arg = l;
     l->env.ws = &l->ws;
     l->env.scratch = regex_scratch_new();
-    regex_scratch_limits(l->env.scratch,
-                         (uint32_t)param(engine->conf.params, pcre2_match_limit),
+    regex_scratch_limits(l->env.scratch, (uint32_t)param(engine->conf.params, pcre2_match_limit),
                          (uint32_t)param(engine->conf.params, pcre2_depth_limit));
     l->env.rng = &engine->house_rng;
     l->env.log = engine->conf.log;
