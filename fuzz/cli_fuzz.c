@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "mgt/args.h"
-#include "mgt/cli_proto.h"
+#include "mgt/pack.h"
 #include "mgt/param_text.h"
 
 static void check_same(const struct cli_request *req)
@@ -83,6 +83,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         in.len -= used;
     }
     struct str text;
+    struct str word;
+    struct cli_text pack = {0};
+    in = (struct str){(const char *)data, size};
+    while (pack_next(&in, &word, &text) == RC_OK) {
+        CHECK(word.len > 0);
+        CHECK(text.ptr + text.len < (const char *)data + size);
+    }
+    pack_put(&pack, "text", (struct str){(const char *)data, size});
+    in = cli_text_str(&pack);
+    CHECK(pack_next(&in, &word, &text) == RC_OK);
+    CHECK(str_eq(text, (struct str){(const char *)data, size}));
+    cli_text_free(&pack);
     unsigned status;
     size_t used;
     in = (struct str){(const char *)data, size};

@@ -381,9 +381,30 @@ void mgt__cmd_vcl_show(struct cli *cli, void *ctx)
     show(cli, v->target == NULL ? &v->out : &v->target->out, is_verbose);
 }
 
+/* How wide the column of names is, in Varnish's way of spacing. */
+static int deps_width(struct mgt *mgt)
+{
+    enum { LINE_WIDTH = 80, GAP_MAX = 3 };
+    size_t name = 0;
+    size_t line = 0;
+    LIST_FOREACH (node, &mgt->vcls.all) {
+        const struct mgt_vcl *v = CONTAINER_OF(node, struct mgt_vcl, link);
+        size_t len = strlen(v->name);
+        name = len > name ? len : name;
+        LIST_FOREACH (other, &mgt->vcls.all) {
+            const struct mgt_vcl *to = CONTAINER_OF(other, struct mgt_vcl, link);
+            size_t both = len + 1 + strlen(to->name);
+            line = both > line && mgt__vcls_needs(v, to) ? both : line;
+        }
+    }
+    size_t spare = line < LINE_WIDTH ? (LINE_WIDTH - line) / 2 : 0;
+    return (int)(name + (spare < 1 ? 1 : spare > GAP_MAX ? GAP_MAX : spare));
+}
+
 void mgt__cmd_vcl_deps(struct cli *cli, void *ctx)
 {
     struct mgt *mgt = mgt_of(ctx);
+    int width = deps_width(mgt);
     bool is_first = true;
     if (cli->json) {
         cli_json_open_as(cli, 1);
@@ -403,7 +424,7 @@ void mgt__cmd_vcl_deps(struct cli *cli, void *ctx)
             if (cli->json) {
                 cli_printf(cli, "%s\"%s\"", has_any ? ", " : "", to->name);
             } else {
-                cli_printf(cli, "%s   %s\n", v->name, to->name);
+                cli_printf(cli, "%-*s%s\n", width, v->name, to->name);
             }
             has_any = true;
         }
