@@ -454,16 +454,21 @@ const char *engine_vcl_active(const struct engine *engine)
     return engine->active == NULL ? "" : follow(engine->active)->name;
 }
 
-void engine_labels(struct engine *engine, const char **names, unsigned max)
+const char **engine_labels(struct engine *engine)
 {
-    unsigned found = 0;
+    size_t count = 0;
+    LIST_FOREACH (node, &engine->vcls) {
+        count++;
+    }
+    const char **names = xcalloc(count + 1, sizeof *names);
+    count = 0;
     LIST_FOREACH (node, &engine->vcls) {
         const struct loaded *l = CONTAINER_OF(node, struct loaded, link);
-        if (is_label(l) && !l->is_discarded && found + 1 < max) {
-            names[found++] = l->name;
+        if (is_label(l) && !l->is_discarded) {
+            names[count++] = l->name;
         }
     }
-    names[found] = NULL;
+    return names;
 }
 
 struct each_backend {

@@ -56,8 +56,8 @@ const struct policy *engine_vcl_policy(void);
 
 /* The name of the VCL in use; "" for none. */
 const char *engine_vcl_active(const struct engine *engine);
-/* The names of labels, up to a NULL; `max`: how many `names` has room for. */
-void engine_labels(struct engine *engine, const char **names, unsigned max);
+/* The names of labels, up to a NULL: the caller frees the list, and borrows the names. */
+const char **engine_labels(struct engine *engine);
 
 /* Every backend and director of every VCL: "vcl.name", and what it is. */
 struct objm_backend;

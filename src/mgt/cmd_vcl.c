@@ -265,27 +265,37 @@ void mgt__cmd_vcl_discard(struct cli *cli, void *ctx)
 
 /* ---- labels ---- */
 
-/* Whether a way leads from `v` to `to`, by labels and returns. */
-static bool leads_to(struct mgt *mgt, const struct mgt_vcl *v, const struct mgt_vcl *to)
+static bool has(const struct mgt_vcl *const *set, size_t count, const struct mgt_vcl *v)
 {
-    const struct mgt_vcl *todo[256] = {v};
-    unsigned count = 1;
-    for (unsigned at = 0; at < count; at++) {
-        if (todo[at] == to) {
+    for (size_t i = 0; i < count; i++) {
+        if (set[i] == v) {
             return true;
-        }
-        LIST_FOREACH (node, &mgt->vcls.all) {
-            const struct mgt_vcl *next = CONTAINER_OF(node, struct mgt_vcl, link);
-            bool is_known = false;
-            for (unsigned i = 0; i < count; i++) {
-                is_known |= todo[i] == next;
-            }
-            if (!is_known && mgt__vcls_needs(todo[at], next) && count < ARRAY_SIZE(todo)) {
-                todo[count++] = next;
-            }
         }
     }
     return false;
+}
+
+/* Whether a way leads from `v` to `to`, by labels and returns. */
+static bool leads_to(struct mgt *mgt, const struct mgt_vcl *v, const struct mgt_vcl *to)
+{
+    size_t all = 0;
+    LIST_FOREACH (node, &mgt->vcls.all) {
+        all++;
+    }
+    const struct mgt_vcl **reached = xcalloc(all, sizeof *reached);
+    size_t count = 1;
+    reached[0] = v;
+    for (size_t at = 0; at < count; at++) {
+        LIST_FOREACH (node, &mgt->vcls.all) {
+            const struct mgt_vcl *next = CONTAINER_OF(node, struct mgt_vcl, link);
+            if (mgt__vcls_needs(reached[at], next) && !has(reached, count, next)) {
+                reached[count++] = next;
+            }
+        }
+    }
+    bool is_reached = has(reached, count, to);
+    free(reached);
+    return is_reached;
 }
 
 static bool may_label(struct cli *cli, struct mgt *mgt, const struct mgt_vcl *label,

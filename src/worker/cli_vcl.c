@@ -50,8 +50,7 @@ static struct vcl_program *compile(struct cli *cli, const struct worker *w)
         stores[i] = w->conf->stores[i].name;
     }
     /* Labels that are not there fail the load, not the compilation. */
-    const char *labels[256] = {NULL};
-    engine_labels(w->engine, labels, ARRAY_SIZE(labels));
+    const char **labels = engine_labels(w->engine);
     const struct vcl_conf conf = {
         .unsafe_path = true,
         .allow_unused = true,
@@ -68,6 +67,7 @@ static struct vcl_program *compile(struct cli *cli, const struct worker *w)
         cli_fail(cli, CLI_CANNOT, "%s", messages);
     }
     free(files);
+    free(labels);
     free(messages);
     return prog;
 }
