@@ -70,13 +70,14 @@ void wheel__disarm(struct timer *timer)
 void wheel__arm(struct wheel *wheel, struct timer *timer, uint64_t when_ns, timer_fn *fn)
 {
     CHECK(fn != NULL);
-    if (timer->fn != NULL && when_ns >= timer->when_ns && when_ns != NEVER) {
+    bool comes = tick_ceil(when_ns) <= TICK_MAX;
+    if (timer->fn != NULL && when_ns >= timer->when_ns && comes) {
         timer->when_ns = when_ns;
         timer->fn = fn;
         return;
     }
     wheel__disarm(timer);
-    if (tick_ceil(when_ns) > TICK_MAX) {
+    if (!comes) {
         return;
     }
     timer->when_ns = when_ns;

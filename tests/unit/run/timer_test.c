@@ -229,6 +229,33 @@ static void sleep_really(void *arg)
     assert_true(loop_mono_ns(loop_self()) >= t0 + 5 * NS_PER_MS);
 }
 
+static void never_fires(struct timer *timer, struct loop *loop)
+{
+    (void)timer;
+    (void)loop;
+    fail_msg("fired");
+}
+
+/* A span that somebody else chose may reach beyond the wheel, at once or when it is moved. */
+static void what_is_too_far_never_comes(void **state)
+{
+    (void)state;
+    static const uint64_t beyond[] = {UINT64_C(1) << 62, UINT64_MAX - 1, NEVER};
+    for (size_t i = 0; i < ARRAY_SIZE(beyond); i++) {
+        struct wheel wheel;
+        struct timer timer = {.fn = NULL};
+        wheel__init(&wheel, NS_PER_S);
+        wheel__arm(&wheel, &timer, beyond[i], never_fires);
+        assert_false(timer_is_armed(&timer));
+        wheel__arm(&wheel, &timer, 2 * NS_PER_S, never_fires);
+        assert_true(timer_is_armed(&timer));
+        wheel__arm(&wheel, &timer, beyond[i], never_fires);
+        assert_false(timer_is_armed(&timer));
+        wheel__advance(&wheel, 10 * NS_PER_S);
+        assert_true(wheel__next_ns(&wheel) == NEVER);
+    }
+}
+
 static void the_real_clock_is_never_early(void **state)
 {
     (void)state;
@@ -241,6 +268,7 @@ int main(void)
         cmocka_unit_test(wheel_agrees_with_a_model),
         cmocka_unit_test(far_timers_cascade_in_order),
         cmocka_unit_test(timers_can_be_moved),
+        cmocka_unit_test(what_is_too_far_never_comes),
         cmocka_unit_test(the_real_clock_is_never_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
