@@ -8,7 +8,7 @@ BENCH_ARGS ?=
 A ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build deps deps-test deps-bench bench bench-scale bench-idle bench-size bench-beside bench-ab bench-lanes fuzz crash format lint clean
+.PHONY: help run test build deps deps-test deps-bench bench bench-scale bench-idle bench-size bench-beside bench-ab bench-lanes fuzz crash chaos format lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ fuzz: deps-test ## run every fuzz target for FUZZ_SECONDS (60) on its kept corpu
 
 crash: build ## kill the worker under load again and again, check every byte served (CRASH_SECONDS=600)
 	@tests/crash/crash.py --daemon build/bin/objmapperd --seconds $${CRASH_SECONDS:-600}
+
+chaos: build ## VCL at random, loaded and asked again and again: nothing ends the worker (CHAOS_SECONDS=600)
+	@tests/chaos/chaos.py --daemon build/bin/objmapperd --source . --seed $$(date +%s) --seconds $${CHAOS_SECONDS:-600}
 
 format: deps-test ## put all C sources into the project's format
 	@scripts/format.sh

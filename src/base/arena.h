@@ -21,6 +21,12 @@ void arena_init(struct arena *a, void *block, size_t bytes);
 /* 16-byte aligned, uninitialised; NULL when the arena is full. */
 void *arena_alloc(struct arena *a, size_t bytes);
 
+/* Whether this is memory that it gave out. */
+static inline bool arena_holds(const struct arena *a, const void *at)
+{
+    return (uintptr_t)at - (uintptr_t)a->base < a->used;
+}
+
 /* A copy with a NUL behind it (not counted); STR_NONE when the arena is full. */
 struct str arena_dup(struct arena *a, struct str s);
 

@@ -19,8 +19,8 @@ static bool get_identity(struct req_task *p, union objm_value *v)
 
 static bool set_identity(struct req_task *p, const union objm_value *v)
 {
-    p->identity = vcl_str(v->string);
-    return true;
+    p->identity = arena_dup(p->req->arena, vcl_str(v->string));
+    return p->identity.ptr != NULL;
 }
 
 static bool get_client_ip(struct req_task *p, union objm_value *v)

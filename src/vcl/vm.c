@@ -275,7 +275,9 @@ static void return_synth(struct machine *m, const struct vcl_insn *i)
     }
     task->status = status;
     task->reason = i->b ? vcl_str(m->r[i->a + 1].string) : STR_NONE;
-    m->verdict = (enum vcl_return)i->c;
+    if (vcl__own(task, &task->reason)) {
+        m->verdict = (enum vcl_return)i->c;
+    }
 }
 
 static void return_vcl(struct machine *m, const struct vcl_insn *i)

@@ -155,20 +155,28 @@ static bool op_http_nth(struct objm_ctx *ctx, enum objm_http http, unsigned n,
     return true;
 }
 
+static bool change_field(struct vcl_task *task,
+                         void (*change)(struct vcl_task *task, const struct objm_header *field,
+                                        struct str value),
+                         enum objm_http http, struct str name, struct str value)
+{
+    if (vcl__own(task, &name)) {
+        const struct objm_header field = {http, vcl_objm_str(name)};
+        change(task, &field, value);
+    }
+    return !task->failed;
+}
+
 static bool op_http_set(struct objm_ctx *ctx, enum objm_http http, struct objm_str name,
                         struct objm_str value)
 {
-    const struct objm_header field = {http, name};
-    vcl__field_set(vcl__task(ctx), &field, vcl_str(value));
-    return !vcl__task(ctx)->failed;
+    return change_field(vcl__task(ctx), vcl__field_set, http, vcl_str(name), vcl_str(value));
 }
 
 static bool op_http_add(struct objm_ctx *ctx, enum objm_http http, struct objm_str name,
                         struct objm_str value)
 {
-    const struct objm_header field = {http, name};
-    vcl__field_add(vcl__task(ctx), &field, vcl_str(value));
-    return !vcl__task(ctx)->failed;
+    return change_field(vcl__task(ctx), vcl__field_add, http, vcl_str(name), vcl_str(value));
 }
 
 static void op_http_unset(struct objm_ctx *ctx, enum objm_http http, struct objm_str name)

@@ -55,6 +55,18 @@ void vcl__field_unset(struct vcl_task *task, const struct objm_header *field)
     http_unset_name(h, name);
 }
 
+bool vcl__own(struct vcl_task *task, struct str *text)
+{
+    if (text->len == 0 || arena_holds(task->ws, text->ptr)) {
+        return true;
+    }
+    *text = arena_dup(task->ws, *text);
+    if (text->ptr == NULL) {
+        vcl_fail(task, STR("Workspace overflow (text)"));
+    }
+    return text->ptr != NULL;
+}
+
 void vcl__field_add(struct vcl_task *task, const struct objm_header *field, struct str value)
 {
     struct http *h = message(task, field->http);
@@ -64,6 +76,9 @@ void vcl__field_add(struct vcl_task *task, const struct objm_header *field, stru
     struct str name = vcl_str(field->name);
     /* Blanks around a value are not part of it (RFC 9110 section 5.5). */
     value = str_trim(value);
+    if (!vcl__own(task, &value)) {
+        return;
+    }
     enum rc rc = http_add_name(h, name, value.ptr == NULL ? STR("") : value);
     if (rc == RC_OK) {
         if (task->log != NULL) {
@@ -187,6 +202,9 @@ void vcl__line_set(struct vcl_task *task, enum objm_http http, enum objm_line li
     if (text.len == 0) {
         sb_printf(&sb, "Setting %s.%s to empty string", http_names[http], line_names[line]);
         vcl_fail(task, sb_str(&sb));
+        return;
+    }
+    if (!vcl__own(task, &text)) {
         return;
     }
     if (set_text(h, line, text) != RC_OK) {

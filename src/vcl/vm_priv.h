@@ -15,6 +15,9 @@ static inline struct vcl_task *vcl__task(struct objm_ctx *ctx)
 
 /* Field's value; STR_NONE when there is no such field or no message. */
 struct str vcl__field_get(struct vcl_task *task, const struct vcl_field *field);
+/* Text that stays becomes the task's own: what it was read from (an answer, a module's memory) may
+ * go before.  False: no room, and VCL has failed. */
+bool vcl__own(struct vcl_task *task, struct str *text);
 void vcl__field_set(struct vcl_task *task, const struct objm_header *field, struct str value);
 void vcl__field_add(struct vcl_task *task, const struct objm_header *field, struct str value);
 void vcl__field_unset(struct vcl_task *task, const struct objm_header *field);

@@ -127,10 +127,10 @@ class Daemon:
         except (OSError, IndexError):
             return False
 
-    def output(self):
+    def output(self, most=6000):
         self.log.flush()
         with open(self.log.name, "rb") as f:
-            return f.read().decode(errors="replace")[-6000:]
+            return f.read().decode(errors="replace")[-most:]
 
     def said(self, text):
         """How often the daemon has printed a text."""
