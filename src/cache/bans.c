@@ -234,7 +234,7 @@ void bans__detach(struct bans *bans, struct objcore *oc)
     mutex_unlock(&bans->lock);
 }
 
-void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
+bool bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
 {
     CHECK(to != NULL);
     mutex_lock(&bans->lock);
@@ -244,6 +244,7 @@ void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to)
         stand(oc, to);
     }
     mutex_unlock(&bans->lock);
+    return from != NULL;
 }
 
 /* ---- testing ---- */
@@ -280,8 +281,10 @@ bool bans__test(struct bans *bans, struct objcore *oc, const struct http *req)
     count(&bans->n.tests_tested, tests);
     if (is_banned) {
         count(&bans->n.obj_killed, 1);
-    } else {
-        bans__raise(bans, oc, top);
+    } else if (!bans__raise(bans, oc, top)) {
+        /* The lurker was faster: it has killed this one, and completed the ban that was passed over
+         * above. */
+        return true;
     }
     return is_banned;
 }

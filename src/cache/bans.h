@@ -66,8 +66,8 @@ void bans__fini(struct bans *bans);
 void bans__attach(struct bans *bans, struct objcore *oc);
 void bans__attach_at(struct bans *bans, struct objcore *oc, uint64_t seq);
 void bans__detach(struct bans *bans, struct objcore *oc);
-/* To a newer one, unless it stands there or beyond already. */
-void bans__raise(struct bans *bans, struct objcore *oc, struct ban *to);
+/* To a newer one, unless it stands there or beyond already.  False: it has left. */
+bool bans__raise(struct bans *bans, struct objcore *oc, struct ban *to);
 
 /* A lookup has found oc, which is_behind; req may be NULL if there is none.  True: it is banned, or
  * gone already.

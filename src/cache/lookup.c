@@ -353,8 +353,8 @@ static bool settle(const struct lookup_req *req, struct objcore **take_oc, struc
     }
     struct ban *own = core__ban(oc);
     /* It may be that it never went into the head, where the lurker looks: then completed bans count
-     * too. */
-    if (UNLIKELY(own != NULL && own != bans__newest(bans)) &&
+     * too.  One that has left its head has no place among the bans any more (bans__test). */
+    if (UNLIKELY(own != bans__newest(bans)) &&
         (bans__has_missed(bans, oc) || bans__test(bans, oc, req->http))) {
         kill_banned(req, &oc);
         return false;

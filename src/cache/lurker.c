@@ -151,7 +151,7 @@ static void test(struct bans *bans, const struct lurk_conf *conf, struct objcore
     if (is_banned) {
         kill(conf, oc, false);
     } else if (own->reach->seq > own->seq) {
-        bans__raise(bans, oc, own->reach);
+        (void)bans__raise(bans, oc, own->reach);
     }
 }
 
