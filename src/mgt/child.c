@@ -274,7 +274,7 @@ static void schedule_restart(struct mgt *mgt)
     uint64_t delay_ns = 0;
     if (child->quick_deaths > 3) {
         unsigned doublings = child->quick_deaths - 4;
-        delay_ns = doublings > 6 ? RESTART_MAX_NS : (NS_PER_S / 4) << doublings;
+        delay_ns = doublings > 5 ? RESTART_MAX_NS : (NS_PER_S / 4) << doublings;
         mgt__log(MGT_INFO, "The worker died %u times in a row: the next start is in %.2f seconds",
                  child->quick_deaths, (double)delay_ns / (double)NS_PER_S);
     }
@@ -539,7 +539,6 @@ static void adopt(struct mgt *mgt, pid_t pid, struct child_ends *ends)
     (void)close(ends->cli_theirs);
     (void)close(ends->out_theirs);
     vault_forked(mgt->vault);
-    child->started_ns = clock_mono_ns();
     mgt__watch(&mgt->poll, &child->out_watch, child->out_fd, POLLIN);
     mgt__watch(&mgt->poll, &child->death_watch, child->pid_fd, POLLIN);
     if (vault_poll_fd(mgt->vault) >= 0) {
@@ -577,6 +576,7 @@ enum rc mgt__child_start(struct mgt *mgt, struct cli_text *why)
     struct mgt_child *child = &mgt->child;
     CHECK(child->pid == 0);
     child->state = MGT_STARTING;
+    child->started_ns = clock_mono_ns(); /* also of a start that fails: it is no long life */
     struct child_ends ends;
     enum rc rc = child__prepare(mgt, &ends, why);
     if (rc != RC_OK) {

@@ -4,6 +4,7 @@
 """Starting: what is refused, what is left behind, who listens."""
 import os
 import re
+import resource
 import shutil
 import socket
 import stat
@@ -212,6 +213,17 @@ class Sockets(Directory):
         with stub.Daemon(listen=path) as d:
             self.assertEqual(d.wait(), 2)
         self.assertTrue(os.path.exists(path))
+
+
+class Restarts(unittest.TestCase):
+    def test_that_fail(self):
+        """They are tried again less and less often, however long ago the last was that did not."""
+        with stub.Daemon() as d:
+            pid = d.running()
+            resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, (8, 8))
+            os.kill(pid, 9)
+            d.line("the next start is in 10.00 seconds")
+            self.assertLess(len([line for line in d.lines if line and "Child start failed" in line]), 12)
 
 
 class Files(Directory):
