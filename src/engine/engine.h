@@ -106,6 +106,9 @@ struct request_bytes {
 };
 
 /* One request, filled by the transport; it lives until engine_serve returns. */
+/* Why a connection ends that neither side wanted to end. */
+enum request_fault { REQUEST_FINE, REQUEST_VCL_FAILED, REQUEST_RANGE_SHORT };
+
 struct request {
     const struct transport *transport;
     void *transport_arg;
@@ -147,6 +150,7 @@ struct request {
     struct str proxy_tlvs; /* what the proxy added (http/proxy.h); STR_NONE without one */
     struct vslb log;
     struct request_bytes bytes;
+    enum request_fault fault; /* set by the engine */
 
     /* The rest is the engine's (zero before).  What policies read and change: */
     bool hash_always_miss; /* nothing that is there will do */

@@ -152,9 +152,14 @@ static YIELDS enum rc send_pieces(struct request *req, struct objcore *oc, enum 
             break;
         }
         if (rc != RC_OK) {
+            /* It is the fetch that ended early when there was nothing to send. */
+            req->fault = part->is_range && len == 0 ? REQUEST_RANGE_SHORT : req->fault;
             return rc;
         }
         *sent += len;
+    }
+    if (part->is_range && *sent < part->len) {
+        req->fault = REQUEST_RANGE_SHORT;
     }
     return req->transport->end(req);
 }

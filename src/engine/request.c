@@ -265,6 +265,7 @@ static enum req_step vclfail(struct request *req)
     req->err_status = 503;
     req->err_reason = STR("VCL failed");
     req->close = true;
+    req->fault = REQUEST_VCL_FAILED;
     return REQ_SYNTH;
 }
 

@@ -168,7 +168,7 @@ static enum sess_end failed(struct h1 *h1)
     }
     /* A body that ends with the connection must not seem to end in good order. */
     sock_abort(&h1->sess->sock);
-    return SESS_TX_ERROR;
+    return h1->req.fault == REQUEST_RANGE_SHORT ? SESS_RANGE_SHORT : SESS_TX_ERROR;
 }
 
 /* One request, whose head has been read.  SESS__COUNT: the connection goes on. */
@@ -201,6 +201,9 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
         return failed(h1);
     }
     if (req->close) {
+        if (req->fault == REQUEST_VCL_FAILED) {
+            return SESS_VCL_FAILURE;
+        }
         if (client_keeps) {
             return SESS_RESP_CLOSE;
         }

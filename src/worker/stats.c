@@ -48,6 +48,7 @@ static void set_all(struct worker *w)
         (void)stv_lent_max(w->stores[i], param(w->conf->params, lent_max));
     }
     vsc_set(&main->uptime, (clock_mono_ns() - w->started_ns) / NS_PER_S);
+    vsc_set(&main->pools, run_loops(w->run));
     vsc_set(&main->n_object, objects);
     vsc_set(&main->n_objectcore, c.cores);
     vsc_set(&main->n_objecthead, c.heads);
