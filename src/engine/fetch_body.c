@@ -232,6 +232,9 @@ static enum rc choose_store(struct fetch *f)
     enum rc rc = obj_store(f->busy, list, f->is_marker ? 0 : fetch__length(f));
     if (rc == RC_OK) {
         vslb_printf(&f->log, SLT_Storage, "malloc %s", stv_name(obj_stevedore(f->busy)));
+    } else {
+        main->n_lru_limited += !f->is_marker;
+        vslb_printf(&f->log, SLT_FetchError, "Could not get storage: %s", rc_text(rc));
     }
     return rc;
 }
