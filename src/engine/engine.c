@@ -66,6 +66,7 @@ struct engine *engine_new(const struct engine_conf *conf)
     e->fetch_pool = pool_new(conf->run, "fetch", block, 64);
     list_init(&e->vcls);
     e->house_rng.state = clock_mono_ns();
+    series_init(&e->series);
     if (gethostname(e->hostname, sizeof e->hostname - 1) != 0) {
         (void)snprintf(e->hostname, sizeof e->hostname, "localhost");
     }
@@ -86,6 +87,7 @@ void engine_free(struct engine **engine)
     CHECK_OBJ(e, ENGINE_MAGIC);
     vcls__end(e);
     pool_free(&e->fetch_pool);
+    series_fini(&e->series);
     XFREE(e->vcl_stores);
     XFREE(e->via_text);
     e->magic = 0;
@@ -189,6 +191,12 @@ uint32_t engine_vxid(struct engine *engine)
     /* 0 means "no transaction": after 2^30 ids one is given twice instead. */
     uint32_t vxid = wrk->vxid_next++ & VXID_MAX;
     return vxid == 0 ? VXID_MAX : vxid;
+}
+
+void engine_series_begin(struct engine *engine, uint32_t seed)
+{
+    CHECK_OBJ(engine, ENGINE_MAGIC);
+    series_begin(&engine->series, seed);
 }
 
 void engine_vxid_restart(struct engine *engine, uint32_t next, uint32_t chunk)

@@ -48,6 +48,8 @@ void engine_log_open(struct engine *engine, struct vslb *log, uint32_t id);
 /* The next VXID; in blocks a loop, strictly consecutive after engine_vxid_restart. */
 uint32_t engine_vxid(struct engine *engine);
 void engine_vxid_restart(struct engine *engine, uint32_t next, uint32_t chunk);
+/* From now on what VCL calls random is the series of this seed. */
+void engine_series_begin(struct engine *engine, uint32_t seed);
 /* The last id before the next block, and how many ids a loop takes at a time. */
 void engine_vxid_where(const struct engine *engine, uint32_t *last, uint32_t *chunk);
 
@@ -148,6 +150,9 @@ struct request {
     struct str local_addr;
     struct str local_port;
     struct str proxy_tlvs; /* what the proxy added (http/proxy.h); STR_NONE without one */
+    bool is_unix;          /* it came by a Unix socket, and ... */
+    bool has_ids;          /* ... the kernel said whose process is at the other end */
+    uint32_t uid, gid;
     struct vslb log;
     struct request_bytes bytes;
     enum request_fault fault; /* set by the engine */

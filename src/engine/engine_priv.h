@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "base/rng.h"
+#include "base/series.h"
 #include "engine/engine.h"
 #include "http/h1_reader.h"
 
@@ -69,7 +70,8 @@ struct engine {
     struct list vcls;
     struct loaded *active;
     struct rng house_rng;
-    bool is_running; /* loops have begun */
+    struct series series; /* of all loops, once an operator has begun it */
+    bool is_running;      /* loops have begun */
 };
 #define ENGINE_MAGIC 0x1f9b5c53u
 

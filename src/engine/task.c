@@ -18,8 +18,12 @@ static struct fetch_task *task_of_fetch(const struct fetch *f)
 
 static void init_task(struct vcl_task *task, struct wrk *wrk, struct arena *ws, struct vslb *log)
 {
-    *task = (struct vcl_task){
-        .ws = ws, .log = log, .scratch = wrk->scratch, .rng = &wrk->rng, .pass_s = -1};
+    *task = (struct vcl_task){.ws = ws,
+                              .log = log,
+                              .scratch = wrk->scratch,
+                              .rng = &wrk->rng,
+                              .series = &wrk->engine->series,
+                              .pass_s = -1};
 }
 
 static YIELDS enum vcl_return run(struct vcl_task *task, struct wrk *wrk, enum vcl_sub sub)
@@ -262,9 +266,9 @@ static YIELDS struct policy_verdict pipe_sub(struct request *req)
 /* A fetch may outlive its client, whose addresses are text of the connection. */
 static bool own_all(struct fetch *f, struct fetch_task *p)
 {
-    struct str *const texts[] = {&p->identity,    &p->client_addr, &p->client_port,
-                                 &p->server_addr, &p->server_port, &p->remote_addr,
-                                 &p->remote_port, &p->local_addr,  &p->local_port};
+    struct str *const texts[] = {
+        &p->identity,    &p->client_addr, &p->client_port, &p->server_addr, &p->server_port,
+        &p->remote_addr, &p->remote_port, &p->local_addr,  &p->local_port,  &p->client.proxy_tlvs};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         if (texts[i]->ptr != NULL) {
             *texts[i] = arena_dup(&f->arena, *texts[i]);
@@ -298,6 +302,7 @@ static void fetch_begin(struct fetch *f, const struct request *req)
         .local_port = req->local_port,
         .listener = str_of(req->listener),
         .endpoint = str_of(req->endpoint == NULL ? req->listener : req->endpoint),
+        .client = {req->proxy_tlvs, req->is_unix, req->has_ids, req->uid, req->gid},
         .session_vxid = req->session_vxid,
         .digest = req->digest,
         .is_hitmiss = req->is_hitmiss,

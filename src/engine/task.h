@@ -95,6 +95,7 @@ struct fetch_task {
     struct str remote_addr, remote_port, local_addr, local_port;
     struct str listener;
     struct str endpoint;
+    struct vcl_client client;
     uint32_t session_vxid;
     struct digest digest;
     uint64_t t_beresp_ns;

@@ -411,7 +411,13 @@ static void timestamp(struct vcl_task *task, struct str label)
     log__timestamp(&f->log, label, clock_real_ns(), f->t_first_ns, &f->t_prev_ns);
 }
 
+static void client(struct vcl_task *task, struct vcl_client *out)
+{
+    *out = fetch_of(task)->client;
+}
+
 const struct vcl_host task__fetch_host = {
+    .client = client,
     .http = get_http,
     .get = get_var,
     .set = set_var,

@@ -531,7 +531,14 @@ static void timestamp(struct vcl_task *task, struct str label)
     log__timestamp(&req->log, label, clock_real_ns(), req->t_first_ns, &req->t_prev_ns);
 }
 
+static void client(struct vcl_task *task, struct vcl_client *out)
+{
+    const struct request *req = req_of(task)->req;
+    *out = (struct vcl_client){req->proxy_tlvs, req->is_unix, req->has_ids, req->uid, req->gid};
+}
+
 const struct vcl_host task__client_host = {
+    .client = client,
     .http = get_http,
     .get = get_var,
     .set = set_var,

@@ -275,6 +275,7 @@ static enum rc load(struct loaded *l, struct vcl_program *prog, bool is_warm, ch
     regex_scratch_limits(l->env.scratch, (uint32_t)param(engine->conf.params, pcre2_match_limit),
                          (uint32_t)param(engine->conf.params, pcre2_depth_limit));
     l->env.rng = &engine->house_rng;
+    l->env.series = &engine->series;
     l->env.log = engine->conf.log;
     enum rc rc = vcl_load(prog, l->name, &l->env, &l->vcl, message);
     if (rc == RC_OK && is_warm) {

@@ -77,6 +77,8 @@ struct sess {
     uint64_t send_timeout_ns;
     uint64_t timeout_idle_ns;
     bool has_sent; /* at least a byte */
+    bool has_ids;  /* of the peer's process, at a Unix socket: */
+    uint32_t uid, gid;
     bool awaits_preface;
 };
 #define SESS_MAGIC 0x91e2b0d5u

@@ -73,6 +73,18 @@ static void log_open(struct sess *sess)
     vslb_done(&log, SLT_SessOpen, &sb);
 }
 
+/* While it is sure that they are those who connected. */
+static void note_ids(struct sess *sess)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (getsockopt(sess->sock.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
+        sess->has_ids = true;
+        sess->uid = peer.uid;
+        sess->gid = peer.gid;
+    }
+}
+
 static void name_ends(struct sess *sess, const struct sockaddr *peer)
 {
     put_address(peer, &sess->remote);
@@ -83,6 +95,9 @@ static void name_ends(struct sess *sess, const struct sockaddr *peer)
         (void)getsockname(sess->sock.fd, (struct sockaddr *)&local, &len);
     }
     put_address((const struct sockaddr *)&local, &sess->local);
+    if (sess->listen->is_unix) {
+        note_ids(sess);
+    }
 }
 
 void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *peer,

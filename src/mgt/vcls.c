@@ -123,7 +123,14 @@ static enum rc feed_program(struct mgt *mgt, struct mgt_vcl *v, bool is_new, uns
     const struct str words[] = {STR("vcl.load"), str_of(v->name), cli_text_str(&v->out.pack),
                                 str_of(v->state),
                                 is_auto ? (is_new ? STR("warm") : STR("cold")) : str_of(v->state)};
-    return tell(mgt, status, out, 5, words);
+    /* What it says of a success is for the log. */
+    struct cli_text answer = {0};
+    enum rc rc = tell(mgt, status, &answer, 5, words);
+    if (rc != RC_OK) {
+        cli_text_add(out, cli_text_str(&answer));
+    }
+    cli_text_free(&answer);
+    return rc;
 }
 
 static enum rc feed_label(struct mgt *mgt, struct mgt_vcl *v, unsigned *status,

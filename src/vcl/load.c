@@ -31,6 +31,7 @@ static struct vcl_task house_task(struct vcl *vcl)
         .ws = vcl->env->ws,
         .scratch = vcl->env->scratch,
         .rng = vcl->env->rng,
+        .series = vcl->env->series,
     };
 }
 

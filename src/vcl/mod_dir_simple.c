@@ -14,6 +14,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "vcl/director.h"
+#include "vcl/mod.h"
 #include "vcl/members.h"
 #include "vcl/value.h"
 
@@ -94,7 +95,7 @@ static const struct objm_backend *pick(struct objm_ctx *ctx, struct dir *dir, do
 
 static const struct objm_backend *random_resolve(struct objm_ctx *ctx, void *arg)
 {
-    return pick(ctx, arg, objm_random(ctx));
+    return pick(ctx, arg, vcl__random31(ctx));
 }
 
 /* ---- what all of them tell ---- */

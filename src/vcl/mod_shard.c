@@ -35,10 +35,13 @@ struct shard_state {
 struct shard {
     uint32_t magic;
     char *name;
-    pthread_mutex_t lock; /* now, wanted; held for moments */
+    pthread_mutex_t lock; /* now, wanted, doubles; held for moments */
     struct shard_state *now;
     struct shard_backend *wanted; /* replicas 0: new */
     unsigned wanted_count;
+    /* Who was there already, to be told by .reconfigure(). */
+    char **doubles;
+    unsigned double_count;
     bool is_changed;
     _Atomic double warmup;
     _Atomic double rampup;
@@ -172,6 +175,27 @@ static struct shard *self_of(const struct objm_call *call)
     return shard;
 }
 
+/* Under the lock. */
+static void note_double(struct shard *shard, const struct shard_backend *b)
+{
+    if (shard->double_count == SHARD_BACKENDS_MAX) {
+        return;
+    }
+    char *text = xasprintf("%s%s%s", vcl_backend_name(b->backend), b->ident == NULL ? "" : "/",
+                           b->ident == NULL ? "" : b->ident);
+    shard->doubles = xrealloc(shard->doubles, (shard->double_count + 1) * sizeof *shard->doubles);
+    shard->doubles[shard->double_count++] = text;
+}
+
+static void drop_doubles(struct shard *shard)
+{
+    for (unsigned n = 0; n < shard->double_count; n++) {
+        free(shard->doubles[n]);
+    }
+    XFREE(shard->doubles);
+    shard->double_count = 0;
+}
+
 /* Under the lock.  RC_EXISTS, RC_LIMIT. */
 static enum rc want(struct shard *shard, const struct shard_backend *b)
 {
@@ -181,6 +205,7 @@ static enum rc want(struct shard *shard, const struct shard_backend *b)
     for (unsigned n = 0; n < shard->wanted_count; n++) {
         const struct shard_backend *there = &shard->wanted[n];
         if (str_eq(str_of(there->name), str_of(b->name))) {
+            note_double(shard, there);
             return RC_EXISTS;
         }
     }
@@ -218,11 +243,7 @@ void vcl__shard_add_backend(struct objm_ctx *ctx, struct objm_call *call)
         rc = want(shard, &b);
         mutex_unlock(&shard->lock);
     }
-    if (rc == RC_EXISTS) {
-        vcl__shard_log(ctx, OBJM_LOG_NOTICE, shard->name,
-                       "backend %s%s%s already exists - skipping", vcl_backend_name(b.backend),
-                       b.ident == NULL ? "" : "/", b.ident == NULL ? "" : b.ident);
-    } else if (rc == RC_LIMIT) {
+    if (rc == RC_LIMIT) {
         vcl__shard_fail(ctx, shard->name, "too many backends");
     }
     if (rc != RC_OK) {
@@ -272,8 +293,27 @@ void vcl__shard_clear(struct objm_ctx *ctx, struct objm_call *call)
     struct shard *shard = self_of(call);
     if (note_change(ctx, shard)) {
         unwant(shard, NULL, STR_NONE);
+        mutex_lock(&shard->lock);
+        drop_doubles(shard);
+        mutex_unlock(&shard->lock);
         call->ret.boolean = true;
     }
+}
+
+static void tell_doubles(struct objm_ctx *ctx, struct shard *shard)
+{
+    mutex_lock(&shard->lock);
+    char **doubles = shard->doubles;
+    unsigned count = shard->double_count;
+    shard->doubles = NULL;
+    shard->double_count = 0;
+    mutex_unlock(&shard->lock);
+    for (unsigned n = 0; n < count; n++) {
+        vcl__shard_log(ctx, OBJM_LOG_NOTICE, shard->name, "backend %s already exists - skipping",
+                       doubles[n]);
+        free(doubles[n]);
+    }
+    free(doubles);
 }
 
 void vcl__shard_reconfigure(struct objm_ctx *ctx, struct objm_call *call)
@@ -285,6 +325,7 @@ void vcl__shard_reconfigure(struct objm_ctx *ctx, struct objm_call *call)
                        ".reconfigure() invalid replicas argument %jd", (intmax_t)replicas);
         return;
     }
+    tell_doubles(ctx, shard);
     mutex_lock(&shard->lock);
     bool is_changed = shard->is_changed;
     bool is_empty = shard->wanted_count == 0;
@@ -525,6 +566,7 @@ void vcl__shard_fini(struct objm_ctx *ctx, void *self)
     objm_director_free(ctx, shard->self);
     state_release(&shard->now);
     free_backends(shard->wanted, shard->wanted_count);
+    drop_doubles(shard);
     CHECK(pthread_mutex_destroy(&shard->lock) == 0);
     XFREE(shard->name);
     shard->magic = 0;

@@ -113,6 +113,10 @@ void vcl__std_ban(struct objm_ctx *ctx, struct objm_call *call)
     struct objm_str error = OBJM_STR("Null argument");
     bool is_set = call->arg[0].string.ptr != NULL;
     call->ret.boolean = is_set && objm_ban(ctx, call->arg[0].string, &error);
+    if (!call->ret.boolean) {
+        objm_log(ctx, OBJM_LOG_VCL_ERROR,
+                 objm_printf(ctx, "ban(): %.*s", (int)error.len, error.ptr));
+    }
     struct objm_priv *priv = objm_priv(ctx, OBJM_PRIV_TASK, &ban_key);
     if (priv == NULL) {
         vcl__std_fail(ctx, "std.ban(): no priv_task (out of workspace?)");

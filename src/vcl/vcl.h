@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/param.h"
 #include "base/rng.h"
+#include "base/series.h"
 #include "http/http.h"
 #include "objmapper/module.h"
 #include "shm/vsl.h"
@@ -135,6 +136,7 @@ struct vcl_env {
     struct arena *ws; /* for vcl_init and vcl_fini */
     struct regex_scratch *scratch;
     struct rng *rng;
+    struct series *series;       /* as in struct vcl_task */
     const struct vcl_host *host; /* its get, store, ban: for vcl_init and vcl_fini */
     struct vsl *log;             /* records of no task; NULL: none */
 };
@@ -158,6 +160,15 @@ struct vcl_backends *vcl_backends_of(const struct vcl *vcl);
 
 /* What modules ask for, now and then. */
 enum vcl_misc { VCL_MISC_LATE_100, VCL_MISC_TOS };
+
+/* The client's connection, as modules ask for it. */
+struct vcl_client {
+    struct str proxy_tlvs; /* what a proxy added (http/proxy.h); STR_NONE: nothing */
+    bool is_unix;          /* by a Unix socket ... */
+    bool has_ids;          /* ... whose peer is known: */
+    uint32_t uid;
+    uint32_t gid;
+};
 
 /* How the language reaches a request or fetch; each gets the task, whose `arg` is the caller's.
  * What is not there in a sub is never asked for: the compiler sees to that. */
@@ -184,6 +195,8 @@ struct vcl_host {
     void (*store_property)(struct vcl_task *task, const struct objm_stevedore *store,
                            enum vcl_prop which, union objm_value *value);
     struct arena *(*workspace)(struct vcl_task *task, enum objm_ws which);
+    /* NULL: there is no client. */
+    void (*client)(struct vcl_task *task, struct vcl_client *out);
 };
 
 /* One request's or fetch's VCL.  Zero it, set the first part, keep it as long as it lives. */
@@ -197,6 +210,7 @@ struct vcl_task {
     struct vslb *log;              /* NULL: nothing is logged */
     struct regex_scratch *scratch; /* the thread's */
     struct rng *rng;               /* alike */
+    struct series *series;         /* takes its place once it is on; may be NULL */
     struct vcl_task *top;          /* of all sub-requests; NULL: this one */
     struct vcl_priv *privs;        /* what modules keep; vcl_task_end ends it */
     /* What the last run said, beside its verdict. */

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "run/run.h"
+#include "vcl/mod.h"
 
 struct vcl_priv {
     struct vcl_priv *next;
@@ -122,8 +123,22 @@ static YIELDS void op_sleep(struct objm_ctx *ctx, double seconds)
     }
 }
 
+double vcl__random31(struct objm_ctx *ctx)
+{
+    const struct vcl_task *task = vcl__task(ctx);
+    if (task->series != NULL && series_is_on(task->series)) {
+        return series_next(task->series) * 0x1.0p-31;
+    }
+    return objm_random(ctx);
+}
+
 static double op_random(struct objm_ctx *ctx)
 {
+    struct series *series = vcl__task(ctx)->series;
+    if (UNLIKELY(series != NULL && series_is_on(series))) {
+        double high = series_next(series) * 0x1.0p-31;
+        return high + series_next(series) * 0x1.0p-62;
+    }
     struct rng *rng = vcl__task(ctx)->rng;
     return rng == NULL ? 0.0 : (double)(rng_u64(rng) >> 11) * 0x1.0p-53;
 }

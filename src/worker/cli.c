@@ -62,6 +62,17 @@ static void cmd_xid(struct cli *cli, void *ctx)
     cli_printf(cli, "XID is %llu chunk %llu", (unsigned long long)last, (unsigned long long)chunk);
 }
 
+static void cmd_srandom(struct cli *cli, void *ctx)
+{
+    uint64_t seed = 1;
+    if (cli->req->argc > 1 && str_to_u64(cli->req->argv[1], &seed) != RC_OK) {
+        cli_fail(cli, CLI_PARAM, "Not a number: %.*s", STR_ARG(cli->req->argv[1]));
+        return;
+    }
+    engine_series_begin(((struct worker *)ctx)->engine, (uint32_t)seed);
+    cli_printf(cli, "Random(3) seeded with %u", (unsigned)(uint32_t)seed);
+}
+
 static void cmd_panic(struct cli *cli, void *ctx)
 {
     (void)cli;
@@ -162,6 +173,8 @@ const struct cli_cmd worker_commands[] = {
      "Report the addresses that accept."},
     {"debug.xid", 0, 2, cmd_xid, CLI_HIDDEN, "debug.xid [<xid> [<chunk>]]",
      "Say which transaction id was the last."},
+    {"debug.srandom", 0, 1, cmd_srandom, CLI_HIDDEN, "debug.srandom [<seed>]",
+     "Make what VCL calls random a series that is always the same."},
     {"debug.panic.worker", 0, 0, cmd_panic, CLI_HIDDEN, "debug.panic.worker",
      "Make the worker panic."},
     {NULL, 0, 0, NULL, 0, NULL, NULL},

@@ -93,6 +93,10 @@ void worker__cmd_vcl_load(struct cli *cli, void *ctx)
                  STR_ARG(name), message == NULL ? rc_text(rc) : message);
     }
     free(message);
+    struct str file, text;
+    if (rc == RC_OK && vcl_program_source(prog, 0, &file, &text)) {
+        cli_printf(cli, "Loaded \"%.*s\" as \"%.*s\"", STR_ARG(file), STR_ARG(name));
+    }
     vcl_program_release(&prog);
 }
 
