@@ -35,6 +35,8 @@ enum rc cache_new(const struct cache_conf *conf, struct cache **out)
         table__init(&cache->stripes[i]);
     }
     expiry__init(&cache->expiry);
+    cache->expiry.news = conf->expiry_news;
+    cache->expiry.news_arg = conf->expiry_arg;
     bans__init(&cache->bans, conf->ban_log);
     struct digest nowhere = {{0}};
     head__init(&cache->nowhere, cache, &nowhere);

@@ -22,8 +22,19 @@
 struct cache;
 struct objcore;
 
+enum expiry_news {
+    EXPIRY_IN,   /* an object will expire at when_ns */
+    EXPIRY_LOOK, /* it is the next; not before when_ns */
+    EXPIRY_OUT   /* it expired */
+};
+/* Told of each; the object is borrowed, locks may be held: for the log. */
+typedef void expiry_news_fn(void *arg, enum expiry_news what, const struct objcore *oc,
+                            uint64_t when_ns);
+
 struct cache_conf {
     struct run *run;
+    expiry_news_fn *expiry_news; /* or NULL */
+    void *expiry_arg;
     uint64_t seed; /* for schedules in tests; 0 otherwise */
     /* How many calls of cache_resurrect will come.  Until the last has returned, what is purged or
      * replaced is remembered, so that no older object of it is taken back. */

@@ -135,6 +135,8 @@ struct expiry {
     struct expiry_item *items;
     size_t count;
     size_t cap;
+    expiry_news_fn *news; /* or NULL */
+    void *news_arg;
 };
 
 struct cache {

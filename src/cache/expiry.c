@@ -70,6 +70,14 @@ static void sift_down(struct expiry *expiry, size_t at, struct expiry_item item)
     put(expiry, at, item);
 }
 
+static void tell(const struct expiry *expiry, enum expiry_news what, const struct objcore *oc,
+                 uint64_t when_ns)
+{
+    if (expiry->news != NULL) {
+        expiry->news(expiry->news_arg, what, oc, when_ns);
+    }
+}
+
 void expiry__insert(struct cache *cache, struct objcore *oc)
 {
     struct expiry *expiry = &cache->expiry;
@@ -84,6 +92,9 @@ void expiry__insert(struct cache *cache, struct objcore *oc)
         expiry->items = xrealloc(expiry->items, expiry->cap * sizeof *expiry->items);
     }
     sift_up(expiry, expiry->count++, item);
+    tell(expiry, EXPIRY_IN, oc, item.when_ns);
+    /* Which is the next now. */
+    tell(expiry, EXPIRY_LOOK, expiry->items[0].oc, expiry->items[0].when_ns);
     mutex_unlock(&expiry->lock);
 }
 
@@ -116,6 +127,7 @@ static struct objcore *next_due(struct expiry *expiry, uint64_t now_ns, uint64_t
     mutex_lock(&expiry->lock);
     if (expiry->count > 0) {
         *next_ns = expiry->items[0].when_ns;
+        tell(expiry, EXPIRY_LOOK, expiry->items[0].oc, *next_ns);
         if (*next_ns <= now_ns) {
             oc = expiry->items[0].oc;
             core__ref(oc);
@@ -138,6 +150,7 @@ uint64_t cache_expire(struct cache *cache)
             return next_ns == NEVER ? NEVER : clock_after(mono_ns, next_ns - real_ns);
         }
         if (core__kill(oc)) {
+            tell(&cache->expiry, EXPIRY_OUT, oc, real_ns);
             count(&cache->expired, 1);
         }
         obj_release(&oc);

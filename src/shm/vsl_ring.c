@@ -217,6 +217,10 @@ void vsl_now(struct vsl *ring, enum VSL_tag_e tag, uint32_t id, struct str text)
 
 void vsl_nowf(struct vsl *ring, enum VSL_tag_e tag, uint32_t id, const char *fmt, ...)
 {
+    CHECK_OBJ(ring, VSL__MAGIC);
+    if (!param_bit(ring->params, PARAM_BITS_vsl_mask, (unsigned)tag)) {
+        return;
+    }
     char text[1024];
     va_list ap;
     va_start(ap, fmt);

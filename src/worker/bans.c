@@ -26,6 +26,35 @@ static void killed(void *arg, const struct objcore *oc, bool is_cutoff)
              is_cutoff ? "killed for lurker cutoff" : "banned by lurker");
 }
 
+static double seconds_to(uint64_t when_ns)
+{
+    return ((double)when_ns - (double)clock_real_ns()) / 1e9;
+}
+
+void worker__expiry_news(void *arg, enum expiry_news what, const struct objcore *oc,
+                         uint64_t when_ns)
+{
+    const struct worker *w = arg;
+    unsigned flags = obj_flags(oc);
+    const void *p = oc;
+    switch (what) {
+    case EXPIRY_IN:
+        vsl_nowf(w->log, SLT_ExpKill, 0, "EXP_When p=%p e=%.6f f=0x%x", p, (double)when_ns / 1e9,
+                 flags);
+        break;
+    case EXPIRY_LOOK:
+        vsl_nowf(w->log, SLT_ExpKill, 0, "EXP_expire p=%p e=%.6f f=0x%x", p, seconds_to(when_ns),
+                 flags);
+        break;
+    case EXPIRY_OUT: {
+        const struct obj_times t = obj_times(oc);
+        vsl_nowf(w->log, SLT_ExpKill, 0, "EXP_Expired x=%u t=%.0f", xid_of(oc),
+                 seconds_to(clock_after(t.t_origin_ns, t.ttl_ns)));
+        break;
+    }
+    }
+}
+
 static void lurk(struct timer *timer, struct loop *loop)
 {
     struct worker *w = CONTAINER_OF(timer, struct worker, lurker);

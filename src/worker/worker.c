@@ -146,6 +146,8 @@ static enum rc open_cache(struct worker *w)
     }
     const struct cache_conf conf = {
         .run = w->run,
+        .expiry_news = worker__expiry_news,
+        .expiry_arg = w,
         .resurrections = recoveries,
         .recovering = w->object_stores,
         .revisions = first,

@@ -63,6 +63,8 @@ void worker__stats_start(struct worker *w, struct loop *loop);
 void worker__stats_stop(struct worker *w, struct loop *loop);
 
 /* ---- bans (bans.c) ---- */
+/* Writes ExpKill records. */
+expiry_news_fn worker__expiry_news;
 void worker__bans_start(struct worker *w, struct loop *loop);
 void worker__bans_stop(struct worker *w, struct loop *loop);
 /* Brings their counters up to date. */
