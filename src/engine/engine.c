@@ -28,6 +28,7 @@ static void name_stores(struct engine *e)
     while (e->conf.stores[count] != NULL) {
         count++;
     }
+    e->stores_count = (unsigned)count;
     e->vcl_stores = xcalloc(count + 2, sizeof *e->vcl_stores);
     for (unsigned i = 0; i < count; i++) {
         e->vcl_stores[i] = (struct objm_stevedore){stv_name(e->conf.stores[i]), e->conf.stores[i]};

@@ -66,6 +66,8 @@ struct engine {
     _Atomic uint32_t vxid_epoch; /* loops drop their blocks when it moves */
     char hostname[256];
     struct objm_stevedore *vcl_stores; /* up to one without a name */
+    unsigned stores_count;             /* of conf.stores, the first of vcl_stores */
+    _Atomic unsigned store_turn;       /* whose turn it is: objects are spread over all of them */
     /* The main thread's, as all of vcls.c. */
     struct list vcls;
     struct loaded *active;
@@ -122,7 +124,8 @@ struct fetch {
     bool is_uncacheable;
     bool is_always_miss;     /* its request did not look at what there is */
     bool do_stream;          /* others, and the client, may have the body while it comes */
-    struct stevedore *store; /* NULL: the engine's choice */
+    struct stevedore *store; /* NULL: the engine's choice, ... */
+    unsigned first_store;    /* ... of all of them, from this one on */
     struct backend *backend; /* NULL: every exchange fails */
     bool drops_body;         /* the client's is not sent along */
     uint64_t connect_ns, first_byte_ns, between_bytes_ns; /* 0: the backend's own */

@@ -274,6 +274,7 @@ static YIELDS enum rc read_one_head(struct fetch *f)
             return RC_OK;
         }
         if (rc != RC_AGAIN) {
+            f->bytes.resp_head += f->fill - f->at;
             vslb_printf(&f->log, SLT_FetchError, "http format error: %s",
                         h1_error_text(head.error));
             return RC_MALFORMED;

@@ -221,6 +221,19 @@ static bool is_shortlived(const struct fetch *f)
     return life_ns < param(f->engine->conf.params, shortlived);
 }
 
+/* The first that takes it. */
+static enum rc store_anywhere(struct fetch *f, uint64_t len)
+{
+    const struct engine *engine = f->engine;
+    enum rc rc = RC_NOSPACE;
+    for (unsigned n = 0; n < engine->stores_count && rc != RC_OK; n++) {
+        unsigned at = (f->first_store + n) % engine->stores_count;
+        struct stevedore *const one[] = {engine->conf.stores[at], NULL};
+        rc = obj_store(f->busy, one, len);
+    }
+    return rc;
+}
+
 static enum rc choose_store(struct fetch *f)
 {
     struct vsc_main *main = &engine__wrk(f->engine)->main;
@@ -228,8 +241,8 @@ static enum rc choose_store(struct fetch *f)
         f->is_marker || is_shortlived(f) ? f->engine->conf.transient : f->store, NULL};
     main->beresp_uncacheable += f->is_marker;
     main->beresp_shortlived += !f->is_marker && one[0] == f->engine->conf.transient;
-    struct stevedore *const *list = one[0] == NULL ? f->engine->conf.stores : one;
-    enum rc rc = obj_store(f->busy, list, f->is_marker ? 0 : fetch__length(f));
+    uint64_t len = f->is_marker ? 0 : fetch__length(f);
+    enum rc rc = one[0] == NULL ? store_anywhere(f, len) : obj_store(f->busy, one, len);
     if (rc == RC_OK) {
         vslb_printf(&f->log, SLT_Storage, "malloc %s", stv_name(obj_stevedore(f->busy)));
     } else {

@@ -84,6 +84,7 @@ enum rc req_body_keep(struct request *req, uint64_t max_bytes)
         return RC_INVALID;
     }
     if (req->is_body_length_known && req->body_bytes > max_bytes) {
+        req->is_body_lost = true;
         return RC_LIMIT;
     }
     struct req_body *b = xcalloc(1, sizeof *b);

@@ -176,6 +176,11 @@ static YIELDS enum req_step receive(struct request *req)
     if (next == REQ_VCLFAIL) {
         return next;
     }
+    if (req->is_body_lost) {
+        /* It was to be kept and is not all there: nobody knows what the client takes for said. */
+        req->rc = RC_RESET;
+        return REQ_DONE;
+    }
     if (req->expects_continue && !req->is_late_100 && req->transport->go_on != NULL &&
         req->transport->go_on(req) != RC_OK) {
         req->close = true;

@@ -363,6 +363,23 @@ static YIELDS struct policy_verdict backend_fetch_sub(struct fetch *f)
     return says(&p->task, verdict);
 }
 
+/* The next of all stores; what is passed never sees another than Transient. */
+static void propose_store(struct fetch *f, struct fetch_task *p)
+{
+    struct engine *engine = f->engine;
+    f->first_store = 0;
+    if (f->kind == FETCH_PASS) {
+        p->standard = &engine->vcl_stores[engine->stores_count];
+    } else {
+        if (engine->stores_count > 1) {
+            f->first_store = atomic_fetch_add(&engine->store_turn, 1) % engine->stores_count;
+        }
+        p->standard = &engine->vcl_stores[f->first_store];
+    }
+    p->standard = p->standard->name == NULL ? NULL : p->standard;
+    p->storage = p->standard;
+}
+
 static YIELDS struct policy_verdict backend_response_sub(struct fetch *f)
 {
     struct fetch_task *p = task_of_fetch(f);
@@ -370,10 +387,17 @@ static YIELDS struct policy_verdict backend_response_sub(struct fetch *f)
         return policy_says(POLICY_FAIL);
     }
     p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
+    propose_store(f, p);
     enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_RESPONSE);
     struct policy_verdict word = says(&p->task, verdict);
     word.duration_ns = p->task.pass_s >= 0 ? task__ns(p->task.pass_s) : f->times.ttl_ns;
-    f->store = p->storage == NULL ? NULL : p->storage->store;
+    if (p->storage == NULL && p->standard != NULL && verdict == VCL_RET_DELIVER) {
+        vslb_str(&f->log, SLT_Error, STR("No storage"));
+        return (struct policy_verdict){
+            .action = POLICY_ERROR, .status = 503, .reason = STR("Backend fetch failed")};
+    }
+    bool is_said = p->storage != NULL && p->storage != p->standard;
+    f->store = is_said ? p->storage->store : NULL;
     return word;
 }
 
@@ -384,6 +408,7 @@ static YIELDS struct policy_verdict backend_error_sub(struct fetch *f)
         return policy_says(POLICY_FAIL);
     }
     p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
+    propose_store(f, p);
     enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_ERROR);
     return says(&p->task, verdict);
 }

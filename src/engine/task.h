@@ -86,7 +86,8 @@ struct fetch_task {
     const struct objm_backend *director; /* as VCL set it */
     const struct objm_backend *backend;  /* what it led to */
     const struct objm_stevedore *storage;
-    double connect_s; /* negative: not set */
+    const struct objm_stevedore *standard; /* that it is if VCL says nothing */
+    double connect_s;                      /* negative: not set */
     double first_byte_s;
     double between_bytes_s;
     struct http *original; /* the request before VCL saw it */

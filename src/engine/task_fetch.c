@@ -237,12 +237,7 @@ static bool set_uncacheable(struct fetch_task *p, const union objm_value *v)
 
 static bool get_storage(struct fetch_task *p, union objm_value *v)
 {
-    /* What is chosen if VCL says nothing; what is passed never sees another than Transient. */
-    const struct objm_stevedore *first = p->fetch->engine->vcl_stores;
-    while (p->fetch->kind == FETCH_PASS && first[1].name != NULL) {
-        first++;
-    }
-    v->stevedore = p->storage == NULL ? first : p->storage;
+    v->stevedore = p->storage;
     return true;
 }
 
@@ -254,7 +249,12 @@ static bool set_storage(struct fetch_task *p, const union objm_value *v)
 
 static bool get_storage_hint(struct fetch_task *p, union objm_value *v)
 {
-    v->string = vcl_objm_str(p->storage == NULL ? STR_NONE : str_of(p->storage->name));
+    const union objm_value store = {.stevedore = p->storage};
+    struct sb sb = arena_builder(p->task.ws);
+    v->string = vcl_objm_str(STR_NONE);
+    if (vcl_value_text(&sb, OBJM_STEVEDORE, &store, NULL) == RC_OK) {
+        v->string = vcl_objm_str(arena_claim(p->task.ws, &sb));
+    }
     return true;
 }
 

@@ -201,6 +201,15 @@ static YIELDS enum sess_end serve_one(struct h1 *h1)
     if (req->was_piped) {
         return rc == RC_OK ? SESS_TX_PIPE : SESS_TX_ERROR;
     }
+    if (rc != RC_OK && req->is_body_lost && !h1->head_sent) {
+        return SESS_RX_BODY;
+    }
+    if (rc == RC_LIMIT && !h1->head_sent) {
+        /* The request has used up its memory, and with it the answer's. */
+        arena_reset(&h1->arena);
+        h1__refuse(h1, 500);
+        return SESS_OVERLOAD;
+    }
     if (rc != RC_OK) {
         return failed(h1);
     }

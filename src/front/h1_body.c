@@ -88,7 +88,15 @@ static YIELDS enum rc read_body(struct h1 *h1, void *dst, size_t bytes, size_t *
         h1->at += used;
         if (rc == RC_AGAIN) {
             rc = read_some(h1, dst, bytes, got);
-            rc = rc == RC_EOF ? h1_reader_end(&h1->body) : rc;
+            if (rc == RC_EOF) {
+                rc = h1_reader_end(&h1->body);
+                if (rc != RC_EOF) {
+                    vslb_str(&h1->req.log, SLT_FetchError,
+                             h1->head.body.framing == H1_BODY_LENGTH
+                                 ? STR("straight insufficient bytes")
+                                 : STR("chunked hdr eof"));
+                }
+            }
         }
         if (rc != RC_AGAIN) {
             return rc;

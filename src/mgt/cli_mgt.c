@@ -262,7 +262,8 @@ static cli_fn cmd_help;
 const struct cli_cmd mgt__commands[] = {
     {"auth", 1, 1, cmd_auth, 0, "auth <response>", "Authenticate."},
     {"banner", 0, 0, cmd_banner, 0, "banner", "Print the welcome banner."},
-    {"help", 0, 1, cmd_help, CLI_HAS_JSON, "help [-j|<command>]", "Show what can be asked."},
+    {"help", 0, 1, cmd_help, CLI_HAS_JSON, "help [-j|-a|-d|<command>]",
+     "Show what can be asked; -a: all of it, -d: what is for debugging."},
     {"panic.clear", 0, 1, cmd_panic_clear, 0, "panic.clear [-z]",
      "Forget the last panic; with -z set the counter MGT.child_panic to 0, too."},
     {"panic.show", 0, 0, cmd_panic_show, CLI_HAS_JSON, "panic.show [-j]",
@@ -339,7 +340,8 @@ static size_t collect(const struct mgt *mgt, const struct cli_cmd **all, size_t 
     return count;
 }
 
-static void help_all(struct cli *cli, const struct mgt *mgt)
+/* Of the commands those that have these flags, or all of them. */
+static void help_all(struct cli *cli, const struct mgt *mgt, unsigned flags, bool wants_all)
 {
     const struct cli_cmd *all[128];
     size_t count = collect(mgt, all, ARRAY_SIZE(all));
@@ -349,7 +351,7 @@ static void help_all(struct cli *cli, const struct mgt *mgt)
     for (size_t i = 0; i < count; i++) {
         if (cli->json) {
             help_json(cli, all[i], i == 0);
-        } else if ((all[i]->flags & CLI_HIDDEN) == 0) {
+        } else if (wants_all || (all[i]->flags & CLI_HIDDEN) == flags) {
             cli_printf(cli, "%s\n", all[i]->syntax);
         }
     }
@@ -361,12 +363,14 @@ static void help_all(struct cli *cli, const struct mgt *mgt)
 static void cmd_help(struct cli *cli, void *ctx)
 {
     const struct mgt *mgt = mgt_of(ctx);
-    if (cli->req->argc == 1) {
-        help_all(cli, mgt);
+    bool wants_all = cli->req->argc > 1 && str_eq(cli->req->argv[1], STR("-a"));
+    bool wants_debug = cli->req->argc > 1 && str_eq(cli->req->argv[1], STR("-d"));
+    if (cli->req->argc == 1 || wants_all || wants_debug) {
+        help_all(cli, mgt, wants_debug ? CLI_HIDDEN : 0, wants_all);
         return;
     }
     const struct cli_cmd *cmd = cli_find(mgt__commands, cli->req->argv[1]);
-    if (cmd == NULL) {
+    if (cmd == NULL && mgt->child.pid > 0) {
         cmd = cli_find(mgt->worker_commands, cli->req->argv[1]);
     }
     if (cmd == NULL) {

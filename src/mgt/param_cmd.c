@@ -73,7 +73,7 @@ enum rc mgt__params_set(struct mgt_params *params, struct str name, struct str v
     const struct param_row *row = &params->rows[at];
     if (params->is_protected[at]) {
         cli_text_printf(why, "parameter \"%s\" is protected.", row->name);
-        return RC_INVALID;
+        return RC_DENIED;
     }
     enum rc rc;
     if (row->is_bits) {
@@ -376,8 +376,9 @@ static void set_and_say(struct cli *cli, struct mgt *mgt, struct str name, struc
     struct cli_text note = {0};
     enum rc rc = mgt__params_set(&mgt->params, name, value, &why, &note);
     if (rc != RC_OK) {
-        cli_fail(cli, CLI_PARAM, "%.*s", STR_ARG(cli_text_str(&why)));
-        if (rc == RC_INVALID) {
+        bool is_protected = rc == RC_DENIED;
+        cli_fail(cli, is_protected ? CLI_AUTH : CLI_PARAM, "%.*s", STR_ARG(cli_text_str(&why)));
+        if (rc == RC_INVALID || is_protected) {
             cli_printf(cli, "\n\n(attempting to set param '%.*s' to '%.*s')", STR_ARG(name),
                        STR_ARG(value));
         }
