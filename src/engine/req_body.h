@@ -11,9 +11,9 @@
 
 /* Reads the whole body and keeps it until the request ends; its length is known then, and
  * Content-Length says so.  Nothing happens when it is kept already or there is none.
- * RC_LIMIT: it is longer than max_bytes.  If its length was announced it has not been touched;
- * else it is lost, as after RC_MALFORMED and what sock_read returns.  RC_INVALID: some of it went
- * to a backend already.  A lost body cannot be sent: what needs it fails.  Yields. */
+ * RC_LIMIT: it is longer than max_bytes; it is lost then, as after RC_MALFORMED and what sock_read
+ * returns.  RC_INVALID: some of it went to a backend already.  A lost body cannot be sent, and in
+ * vcl_recv it ends the connection.  Yields. */
 YIELDS MUST_USE enum rc req_body_keep(struct request *req, uint64_t max_bytes);
 bool req_body_is_kept(const struct request *req);
 
