@@ -206,7 +206,8 @@ bool vcl_ip_equal(const struct objm_ip *a, const struct objm_ip *b)
     if (a == b) {
         return true;
     }
-    return a != NULL && b != NULL && a->family == b->family && a->port == b->port &&
+    /* As in Varnish: the same host, by whatever port. */
+    return a != NULL && b != NULL && a->family == b->family &&
            memcmp(a->addr, b->addr, a->family == 4 ? 4 : sizeof a->addr) == 0;
 }
 
