@@ -195,7 +195,7 @@ class Parameters(unittest.TestCase):
         self.assertEqual(self.ask("param.show changed")[1], "default_ttl                   77.000 [seconds]\n")
 
     def test_refusals(self):
-        self.assertEqual(self.ask("param.set default_ttl 1"), (106, 'parameter "default_ttl" is protected.'
+        self.assertEqual(self.ask("param.set default_ttl 1"), (107, 'parameter "default_ttl" is protected.'
                                                                "\n\n(attempting to set param 'default_ttl' to '1')"))
         self.assertEqual(self.ask("param.reset vsl_mask")[0], 106)
         self.assertEqual(self.ask("param.set http_max_hdr 5"), (106, "Must be at least 32\n\n(attempting to set param "
