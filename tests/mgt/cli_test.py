@@ -197,7 +197,7 @@ class Parameters(unittest.TestCase):
     def test_refusals(self):
         self.assertEqual(self.ask("param.set default_ttl 1"), (107, 'parameter "default_ttl" is protected.'
                                                                "\n\n(attempting to set param 'default_ttl' to '1')"))
-        self.assertEqual(self.ask("param.reset vsl_mask")[0], 106)
+        self.assertEqual(self.ask("param.reset vsl_mask")[0], 107)
         self.assertEqual(self.ask("param.set http_max_hdr 5"), (106, "Must be at least 32\n\n(attempting to set param "
                                                                 "'http_max_hdr' to '5')"))
         self.assertEqual(self.ask("param.set nosuch 1"), (106, 'Unknown parameter "nosuch".'))
