@@ -4,6 +4,7 @@
 """The command line interface of the manager, byte by byte."""
 import json
 import os
+import re
 import unittest
 
 import stub
@@ -194,6 +195,14 @@ class Parameters(unittest.TestCase):
             self.assertEqual(self.ask(f"param.reset {name}")[0], 200, line)
         self.assertEqual(self.ask("param.show changed")[1], "default_ttl                   77.000 [seconds]\n")
 
+    def test_filters_are_bounded_as_in_varnish(self):
+        shown = self.ask("param.show")[1]
+        for name, value in (("gzip_buffer", "32k [bytes]"), ("gzip_level", "6"), ("gzip_memlevel", "8"),
+                            ("http_gzip_support", "on [bool]"), ("max_esi_depth", "5 [levels]")):
+            self.assertRegex(shown, rf"(?m)^{name} +{re.escape(value)} \(default\)$")
+        for name, value in (("gzip_buffer", "2047b"), ("gzip_level", "10"), ("gzip_memlevel", "0")):
+            self.assertEqual(self.ask(f"param.set {name} {value}")[0], 106)
+
     def test_refusals(self):
         self.assertEqual(self.ask("param.set default_ttl 1"), (107, 'parameter "default_ttl" is protected.'
                                                                "\n\n(attempting to set param 'default_ttl' to '1')"))
@@ -201,7 +210,7 @@ class Parameters(unittest.TestCase):
         self.assertEqual(self.ask("param.set http_max_hdr 5"), (106, "Must be at least 32\n\n(attempting to set param "
                                                                 "'http_max_hdr' to '5')"))
         self.assertEqual(self.ask("param.set nosuch 1"), (106, 'Unknown parameter "nosuch".'))
-        self.assertEqual(self.ask("param.set gzip_level 1"), (106, 'Not there yet: parameter "gzip_level".'))
+        self.assertEqual(self.ask("param.set tcp_fastopen on"), (106, 'Not there yet: parameter "tcp_fastopen".'))
         self.assertEqual(self.ask("param.reset nosuch")[0], 106)
 
     def test_notes(self):
