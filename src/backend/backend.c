@@ -25,8 +25,7 @@ struct backends *backends_new(const struct backends_conf *conf)
     struct backends *set = xcalloc(1, sizeof *set);
     set->magic = BACKENDS_MAGIC;
     set->conf = *conf;
-    int err = pthread_mutex_init(&set->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&set->lock);
     list_init(&set->all);
     list_init(&set->conns);
     return set;
@@ -169,8 +168,7 @@ void backends_free(struct backends **backends)
         struct conns *conns = CONTAINER_OF(at, struct conns, link);
         conns__free(&conns);
     }
-    int err = pthread_mutex_destroy(&set->lock);
-    CHECK(err == 0);
+    mutex_fini(&set->lock);
     set->magic = 0;
     free(set);
 }

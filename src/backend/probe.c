@@ -284,8 +284,7 @@ static YIELDS void poke_once(const struct probe *p, struct poke *poke)
 static void drop(struct probe *p)
 {
     if (atomic_fetch_sub(&p->refs, 1) == 1) {
-        int err = pthread_mutex_destroy(&p->lock);
-        CHECK(err == 0);
+        mutex_fini(&p->lock);
         XFREE(p->request);
         XFREE(p->preamble);
         p->magic = 0;
@@ -459,8 +458,7 @@ enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct str 
     p->order.fn = ordered;
     p->backend = b;
     atomic_init(&p->refs, 1);
-    int err = pthread_mutex_init(&p->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&p->lock);
     forget_all(p);
     tell_backend(p);
     *out = p;

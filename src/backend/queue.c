@@ -32,8 +32,7 @@ struct waiter {
 void queue__init(struct queue *q, unsigned max)
 {
     *q = (struct queue){.max = max};
-    int err = pthread_mutex_init(&q->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&q->lock);
     list_init(&q->waiters);
 }
 
@@ -41,8 +40,7 @@ void queue__end(struct queue *q)
 {
     CHECK(atomic_load(&q->in_use) == 0);
     CHECK(list_is_empty(&q->waiters));
-    int err = pthread_mutex_destroy(&q->lock);
-    CHECK(err == 0);
+    mutex_fini(&q->lock);
 }
 
 static bool take_place(struct queue *q)

@@ -10,14 +10,12 @@ enum { NEAR = 3, WARM_UP = 10 * SERIES_WORDS };
 void series_init(struct series *s)
 {
     *s = (struct series){.at = 0};
-    int err = pthread_mutex_init(&s->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&s->lock);
 }
 
 void series_fini(struct series *s)
 {
-    int err = pthread_mutex_destroy(&s->lock);
-    CHECK(err == 0);
+    mutex_fini(&s->lock);
 }
 
 static uint32_t next(struct series *s)

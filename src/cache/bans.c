@@ -155,8 +155,7 @@ static void on_stored(void *arg, uint64_t seq, uint64_t time_ns, struct str byte
 
 void bans__init(struct bans *bans, struct ban_log *log)
 {
-    int err = pthread_mutex_init(&bans->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&bans->lock);
     regex_pool_init(&bans->scratch, MATCH_STEPS);
     bans->log = log;
     atomic_store(&bans->has_dups, true);
@@ -181,8 +180,7 @@ void bans__fini(struct bans *bans)
         ban = older;
     }
     regex_pool_fini(&bans->scratch);
-    int err = pthread_mutex_destroy(&bans->lock);
-    CHECK(err == 0);
+    mutex_fini(&bans->lock);
 }
 
 /* ---- objects' places ---- */

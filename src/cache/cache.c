@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 void cache__defer(struct rcu_head *rcu, void (*fn)(struct rcu_head *rcu))
 {
@@ -29,8 +30,7 @@ enum rc cache_new(const struct cache_conf *conf, struct cache **out)
     cache->recovering = conf->recovering;
     atomic_store_explicit(&cache->resurrections_left, conf->resurrections, memory_order_relaxed);
     for (unsigned i = 0; i < CACHE_STRIPES; i++) {
-        int err = pthread_mutex_init(&cache->stripes[i].lock, NULL);
-        CHECK(err == 0);
+        mutex_init(&cache->stripes[i].lock);
         cache->stripes[i].rng.state = conf->seed + i;
         table__init(&cache->stripes[i]);
     }
@@ -100,8 +100,7 @@ void cache_free(struct cache **out)
     bans__fini(&cache->bans);
     for (unsigned i = 0; i < CACHE_STRIPES; i++) {
         table__fini(&cache->stripes[i]);
-        int err = pthread_mutex_destroy(&cache->stripes[i].lock);
-        CHECK(err == 0);
+        mutex_fini(&cache->stripes[i].lock);
     }
     cache->magic = 0;
     free(cache);

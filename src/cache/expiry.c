@@ -18,16 +18,14 @@ enum { EXPIRE_AT_ONCE = 512 };
 
 void expiry__init(struct expiry *expiry)
 {
-    int err = pthread_mutex_init(&expiry->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&expiry->lock);
 }
 
 void expiry__fini(struct expiry *expiry)
 {
     CHECK(expiry->count == 0);
     XFREE(expiry->items);
-    int err = pthread_mutex_destroy(&expiry->lock);
-    CHECK(err == 0);
+    mutex_fini(&expiry->lock);
 }
 
 static void put(struct expiry *expiry, size_t at, struct expiry_item item)

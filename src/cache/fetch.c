@@ -16,6 +16,7 @@
 
 #include "base/cursor.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "cache/oa.h"
 
 /* ---- the boc ---- */
@@ -27,8 +28,7 @@ struct objcore *boc__new_busy(struct objhead *head, struct replaced *take_replac
     boc->epoch = head->epoch;
     list_init(&boc->link);
     list_init(&boc->parked);
-    int err = pthread_mutex_init(&boc->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&boc->lock);
     if (take_replaced != NULL) {
         boc->replaced = *take_replaced;
         *take_replaced = (struct replaced){.v = NULL};
@@ -79,8 +79,7 @@ void boc__release(struct boc *boc)
     } prediction = {.text = boc->prediction.ptr};
     free(prediction.owned);
     boc__drop_attrs(boc);
-    int err = pthread_mutex_destroy(&boc->lock);
-    CHECK(err == 0);
+    mutex_fini(&boc->lock);
     boc->magic = 0;
     free(boc);
 }

@@ -122,7 +122,7 @@ void regex_scratch_limits(struct regex_scratch *scratch, uint32_t match, uint32_
 void regex_pool_init(struct regex_pool *pool, uint32_t match_limit)
 {
     *pool = (struct regex_pool){.match_limit = match_limit};
-    CHECK(pthread_mutex_init(&pool->lock, NULL) == 0);
+    mutex_init(&pool->lock);
 }
 
 void regex_pool_fini(struct regex_pool *pool)
@@ -132,7 +132,7 @@ void regex_pool_fini(struct regex_pool *pool)
         pool->free = scratch->next;
         regex_scratch_free(&scratch);
     }
-    CHECK(pthread_mutex_destroy(&pool->lock) == 0);
+    mutex_fini(&pool->lock);
 }
 
 struct regex_scratch *regex_pool_take(struct regex_pool *pool)

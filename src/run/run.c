@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 
 /* A fiber that does not end when it is cancelled is a bug, but not one worth hanging for. */
 static const uint64_t STOP_WITHIN_NS = 10 * NS_PER_S;
@@ -71,9 +72,9 @@ struct run *run_new(const struct run_conf *conf)
     }
     int err = sem_init(&run->loop_began, 0, 0);
     CHECK(err == 0);
-    (void)pthread_mutex_init(&run->offload.lock, NULL);
+    mutex_init(&run->offload.lock);
     (void)pthread_cond_init(&run->offload.wake, NULL);
-    (void)pthread_mutex_init(&run->watchdog.lock, NULL);
+    mutex_init(&run->watchdog.lock);
     (void)pthread_cond_init(&run->watchdog.wake, NULL);
     return run;
 }
@@ -94,9 +95,9 @@ void run_free(struct run **run_of)
     }
     XFREE(run->loops);
     (void)sem_destroy(&run->loop_began);
-    (void)pthread_mutex_destroy(&run->offload.lock);
+    mutex_fini(&run->offload.lock);
     (void)pthread_cond_destroy(&run->offload.wake);
-    (void)pthread_mutex_destroy(&run->watchdog.lock);
+    mutex_fini(&run->watchdog.lock);
     (void)pthread_cond_destroy(&run->watchdog.wake);
     run->magic = 0;
     XFREE(*run_of);

@@ -74,8 +74,7 @@ enum rc vsl_new(struct vsm_set *set, size_t bytes, const struct params *params,
     }
     struct vsl *r = xcalloc(1, sizeof *r);
     r->magic = VSL__MAGIC;
-    int err = pthread_mutex_init(&r->lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&r->lock);
     r->seg = seg;
     r->params = params;
     r->main = main != NULL ? main : &r->unread;
@@ -110,7 +109,7 @@ void vsl_free(struct vsl **ring)
     CHECK_OBJ(r, VSL__MAGIC);
     *ring = NULL;
     vsm_seg_free(&r->seg);
-    (void)pthread_mutex_destroy(&r->lock);
+    mutex_fini(&r->lock);
     r->magic = 0;
     XFREE(r);
 }

@@ -151,10 +151,8 @@ enum rc vsm_set_open(const struct vsm_place *place, struct vsm_set **set)
     (void)snprintf(s->name, sizeof s->name, "%s", place->name);
     s->place.name = s->name;
     list_init(&s->segs);
-    int err = pthread_mutex_init(&s->lock, NULL);
-    CHECK(err == 0);
-    err = pthread_mutex_init(&s->doc_lock, NULL);
-    CHECK(err == 0);
+    mutex_init(&s->lock);
+    mutex_init(&s->doc_lock);
     enum rc rc = vsm__index_create(s);
     if (rc != RC_OK) {
         vsm_set_free(&s, VSM_KEEP);
@@ -206,8 +204,8 @@ void vsm_set_free(struct vsm_set **set, enum vsm_end end)
         (void)close(s->index_fd);
     }
     (void)close(s->dir_fd);
-    (void)pthread_mutex_destroy(&s->lock);
-    (void)pthread_mutex_destroy(&s->doc_lock);
+    mutex_fini(&s->lock);
+    mutex_fini(&s->doc_lock);
     s->magic = 0;
     XFREE(s);
 }

@@ -235,7 +235,7 @@ static void find_numbers(struct ban_log *log)
 enum rc ban_log_open(struct vault_link *link, struct ban_log **out)
 {
     struct ban_log *log = xcalloc(1, sizeof *log);
-    CHECK(pthread_mutex_init(&log->lock, NULL) == 0);
+    mutex_init(&log->lock);
     log->link = link;
     enum rc rc = RC_OK;
     if (!file_adopt(&log->file, vault_link__take(link, LOG_STORE, VAULT_BANS, 0))) {
@@ -261,7 +261,7 @@ void ban_log_close(struct ban_log **log)
         return;
     }
     file_close(&gone->file);
-    CHECK(pthread_mutex_destroy(&gone->lock) == 0);
+    mutex_fini(&gone->lock);
     free(gone);
 }
 

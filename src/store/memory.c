@@ -18,6 +18,7 @@
 
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "run/run.h"
 #include "store/mem_priv.h"
 
@@ -551,7 +552,7 @@ static void mem_close(struct stevedore *stv)
     mem__found_end(m);
     slabs_close(&m->slabs);
     catalog_close(&m->cat);
-    CHECK(pthread_mutex_destroy(&m->lock) == 0);
+    mutex_fini(&m->lock);
     m->stv.magic = 0;
     free(m);
 }
@@ -624,7 +625,7 @@ enum rc mem_open(const struct stv_conf *conf, struct stevedore **out)
     m->stv.ops = &mem_ops;
     memcpy(m->stv.name, conf->name, sizeof m->stv.name);
     CHECK(memchr(m->stv.name, '\0', sizeof m->stv.name) != NULL);
-    CHECK(pthread_mutex_init(&m->lock, NULL) == 0);
+    mutex_init(&m->lock);
     m->link = conf->kind == STV_MEMORY ? conf->vault : NULL;
     m->owner_ops = conf->owner_ops;
     m->seam = conf->seam;
@@ -653,7 +654,7 @@ enum rc mem_open(const struct stv_conf *conf, struct stevedore **out)
         rc = open_fresh(m, slab_bytes);
     }
     if (rc != RC_OK) {
-        CHECK(pthread_mutex_destroy(&m->lock) == 0);
+        mutex_fini(&m->lock);
         free(m);
         return rc;
     }

@@ -36,7 +36,7 @@ struct vault_link *vault_link__alone(void)
     struct vault_link *l = xcalloc(1, sizeof *l);
     l->magic = LINK_MAGIC;
     l->fd = -1;
-    CHECK(pthread_mutex_init(&l->lock, NULL) == 0);
+    mutex_init(&l->lock);
     return l;
 }
 
@@ -75,7 +75,7 @@ void vault_link_free(struct vault_link **link)
         (void)close(l->fd);
     }
     free(l->pending);
-    CHECK(pthread_mutex_destroy(&l->lock) == 0);
+    mutex_fini(&l->lock);
     l->magic = 0;
     free(l);
 }

@@ -44,7 +44,7 @@ struct vcl_backends {
 struct vcl_backends *vcl_backends_new(const char *vcl, vcl_leaf_fn *is_healthy, void *arg)
 {
     struct vcl_backends *set = xcalloc(1, sizeof *set);
-    CHECK(pthread_mutex_init(&set->lock, NULL) == 0);
+    mutex_init(&set->lock);
     set->vcl = vcl;
     set->is_healthy = is_healthy;
     set->arg = arg;
@@ -70,7 +70,7 @@ void vcl_backends_free(struct vcl_backends **set_of)
         set->first = b->next;
         free_one(b);
     }
-    CHECK(pthread_mutex_destroy(&set->lock) == 0);
+    mutex_fini(&set->lock);
     XFREE(*set_of);
 }
 

@@ -25,14 +25,14 @@ static struct members *members_new(unsigned count)
 
 void vcl__members_init(struct member_set *set)
 {
-    CHECK(pthread_mutex_init(&set->lock, NULL) == 0);
+    mutex_init(&set->lock);
     set->now = members_new(0);
 }
 
 void vcl__members_fini(struct member_set *set)
 {
     vcl__members_release(&set->now);
-    CHECK(pthread_mutex_destroy(&set->lock) == 0);
+    mutex_fini(&set->lock);
 }
 
 struct members *vcl__members_ref(struct member_set *set)

@@ -552,7 +552,7 @@ void vcl__shard_init(struct objm_ctx *ctx, struct objm_call *call)
     struct shard *shard = xcalloc(1, sizeof *shard);
     shard->magic = SHARD_MAGIC;
     shard->name = xstrdup(call->instance);
-    CHECK(pthread_mutex_init(&shard->lock, NULL) == 0);
+    mutex_init(&shard->lock);
     shard->now = state_new(NULL, 0);
     atomic_init(&shard->param, &vcl__shard_defaults);
     shard->self = objm_director_new(ctx, &shard_director, call->instance, shard);
@@ -567,7 +567,7 @@ void vcl__shard_fini(struct objm_ctx *ctx, void *self)
     state_release(&shard->now);
     free_backends(shard->wanted, shard->wanted_count);
     drop_doubles(shard);
-    CHECK(pthread_mutex_destroy(&shard->lock) == 0);
+    mutex_fini(&shard->lock);
     XFREE(shard->name);
     shard->magic = 0;
     free(shard);
