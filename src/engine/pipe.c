@@ -44,23 +44,11 @@ static void stamp_fetch(struct fetch *f, struct str label)
     log__timestamp(&f->log, label, clock_real_ns(), f->t_first_ns, &f->t_prev_ns);
 }
 
-/* Also the protocol's version is the client's: whoever answers, answers the client. */
-static void build_head(struct sb *sb, const struct http *bereq)
-{
-    sb_put(sb, bereq->method);
-    sb_chr(sb, ' ');
-    sb_put(sb, bereq->url);
-    sb_chr(sb, ' ');
-    sb_put(sb, bereq->proto);
-    sb_lit(sb, "\r\n");
-    h1_build_fields(sb, bereq);
-    sb_lit(sb, "\r\n");
-}
-
 static YIELDS enum rc send_head(struct fetch *f, uint64_t idle_ns, uint64_t *sent)
 {
     struct sb sb = arena_builder(&f->arena);
-    build_head(&sb, f->bereq);
+    /* Also the protocol's version is the client's: whoever answers, answers the client. */
+    h1_build_request_as(&sb, f->bereq, f->bereq->proto);
     if (sb.overflow) {
         return RC_LIMIT;
     }

@@ -147,6 +147,8 @@ size_t h1_chunk_head(char out[H1_CHUNK_HEAD_MAX], uint64_t bytes);
 /* Start line, fields, empty line.  The start line always says HTTP/1.1. */
 void h1_build_request(struct sb *sb, const struct http *req);
 void h1_build_response(struct sb *sb, const struct http *resp);
+/* With another protocol in the start line: a pipe speaks the client's. */
+void h1_build_request_as(struct sb *sb, const struct http *req, struct str proto);
 
 /* The parts, for those who add to a head as they write it. */
 void h1_build_status(struct sb *sb, unsigned status, struct str reason);

@@ -65,16 +65,23 @@ void h1_build_status(struct sb *sb, unsigned status, struct str reason)
     (void)put(at, STR("\r\n"));
 }
 
-void h1_build_request(struct sb *sb, const struct http *req)
+void h1_build_request_as(struct sb *sb, const struct http *req, struct str proto)
 {
     CHECK(req->method.len > 0);
     CHECK(req->url.len > 0);
     sb_put(sb, req->method);
     sb_chr(sb, ' ');
     sb_put(sb, req->url);
-    sb_lit(sb, " HTTP/1.1\r\n");
+    sb_chr(sb, ' ');
+    sb_put(sb, proto);
+    sb_lit(sb, "\r\n");
     h1_build_fields(sb, req);
     sb_lit(sb, "\r\n");
+}
+
+void h1_build_request(struct sb *sb, const struct http *req)
+{
+    h1_build_request_as(sb, req, STR("HTTP/1.1"));
 }
 
 void h1_build_response(struct sb *sb, const struct http *resp)
