@@ -156,6 +156,7 @@ static struct policy_verdict page_without_vcl(struct request *req)
         synth__add(&req->synth, str_of(page)) == RC_OK;
     return policy_says(is_set ? POLICY_DELIVER : POLICY_FAIL);
 }
+
 static YIELDS struct policy_verdict recv_sub(struct request *req)
 {
     struct req_task *p = task_of(req);
@@ -172,16 +173,13 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
     p->has_digest = false;
     p->obj_http = NULL;
     enum vcl_return verdict = run(&p->task, p->req->wrk, VCL_SUB_RECV);
-    if (verdict == VCL_RET_VCL) {
+    /* A second time it is refused. */
+    while (verdict == VCL_RET_VCL) {
         if (!switch_vcl(p)) {
             return unavailable();
         }
         forget(p);
         verdict = run(&p->task, p->req->wrk, VCL_SUB_RECV);
-    }
-    if (verdict == VCL_RET_VCL) {
-        vslb_str(&req->log, SLT_VCL_Error, STR("Illegal return(vcl): Only from active VCL"));
-        return unavailable();
     }
     return says(&p->task, verdict);
 }
@@ -302,7 +300,7 @@ static void fetch_begin(struct fetch *f, const struct request *req)
         .local_port = req->local_port,
         .listener = str_of(req->listener),
         .endpoint = str_of(req->endpoint == NULL ? req->listener : req->endpoint),
-        .client = {req->proxy_tlvs, req->is_unix, req->has_ids, req->uid, req->gid},
+        .client = task__client_of(req),
         .session_vxid = req->session_vxid,
         .digest = req->digest,
         .is_hitmiss = req->is_hitmiss,

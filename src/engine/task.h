@@ -112,6 +112,7 @@ struct fetch_task {
 extern const struct vcl_env task__env; /* without what is each VCL's own */
 extern const struct vcl_host task__client_host;
 extern const struct vcl_host task__fetch_host;
+extern const struct vcl_host task__house_host; /* vcl_init and vcl_fini; their arg is the loaded */
 
 static inline struct req_task *req_of(struct vcl_task *task)
 {
@@ -122,13 +123,14 @@ static inline struct fetch_task *fetch_of(struct vcl_task *task)
     return CONTAINER_OF(task, struct fetch_task, task);
 }
 
-/* ---- what holds on both sides (task_value.c) ---- */
+/* ---- what holds for every kind of task (task_value.c) ---- */
 
-/* False: not one of both sides' variables. */
+/* False: not one of the variables that all have. */
 bool task__get(struct vcl_task *task, enum vcl_var var, union objm_value *value);
 /* False, and VCL fails, without an original. */
 bool task__rollback(struct vcl_task *task, struct http *to, const struct http *original);
 bool task__set_body(struct synth_text *synth, struct str text, bool is_more);
+bool task__ban(struct vcl_task *task, struct str spec, struct str *error);
 struct arena *task__workspace(struct vcl_task *task, enum objm_ws which);
 bool task__ip(struct vcl_task *task, struct str addr, struct str port, union objm_value *value);
 bool task__number(struct vcl_task *task, uint64_t number, union objm_value *value);
@@ -137,6 +139,13 @@ void task__store_property(struct vcl_task *task, const struct objm_stevedore *st
                           enum vcl_prop which, union objm_value *value);
 /* What holds for this fetch: VCL's word, or the declaration's at this offset; negative: neither. */
 double task__timeout_s(const struct fetch_task *p, size_t declared, double said);
+/* Borrows what it points at from the request. */
+struct vcl_client task__client_of(const struct request *req);
+/* For hosts without a request: nothing to hash, to purge, to keep or to switch. */
+void task__no_hash(struct vcl_task *task, struct str text);
+YIELDS int64_t task__no_purge(struct vcl_task *task, double ttl, double grace, double keep);
+YIELDS bool task__no_req_body(struct vcl_task *task, int64_t bytes);
+void task__no_misc(struct vcl_task *task, enum vcl_misc what, int64_t value);
 double task__seconds(uint64_t ns);
 uint64_t task__ns(double seconds);
 

@@ -3,11 +3,6 @@
 /* Backends of VCLs, and what vcl_init and vcl_fini may ask of the world. */
 #include "engine/task.h"
 
-static const struct engine *engine_of(void *arg)
-{
-    return ((struct loaded *)arg)->engine;
-}
-
 static uint64_t given_ns(double seconds)
 {
     return seconds < 0 ? 0 : task__ns(seconds);
@@ -50,7 +45,7 @@ static void *backend_make(void *arg, const char *vcl, const struct vcl_backend_d
         probe = probe_of(decl->probe);
     }
     struct backend *backend = NULL;
-    enum rc rc = backend_new(engine_of(arg)->conf.backends, &spec, &backend);
+    enum rc rc = backend_new(((struct loaded *)arg)->engine->conf.backends, &spec, &backend);
     *why = rc_text(rc);
     return rc == RC_OK ? backend : NULL;
 }
@@ -92,24 +87,6 @@ static struct http *no_http(struct vcl_task *task, enum objm_http which)
     return NULL;
 }
 
-static bool house_get(struct vcl_task *task, enum vcl_var var, union objm_value *value)
-{
-    const struct engine *engine = engine_of(task->arg);
-    switch (var) {
-    case VCL_VAR_NOW:
-        value->real = task->ctx.now;
-        return true;
-    case VCL_VAR_SERVER_HOSTNAME:
-        value->string = vcl_objm_str(str_of(engine->hostname));
-        return true;
-    case VCL_VAR_SERVER_IDENTITY:
-        value->string = vcl_objm_str(str_of(engine->conf.identity));
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool no_set(struct vcl_task *task, enum vcl_var var, const union objm_value *value)
 {
     (void)task;
@@ -133,45 +110,11 @@ static bool no_body(struct vcl_task *task, enum vcl_var var, struct str text, bo
     return false;
 }
 
-static void no_hash(struct vcl_task *task, struct str text)
-{
-    (void)task;
-    (void)text;
-}
-
-static bool house_ban(struct vcl_task *task, struct str spec, struct str *error)
-{
-    return engine__ban(((struct loaded *)task->arg)->engine, task->ws, spec, error);
-}
-
-static YIELDS int64_t no_purge(struct vcl_task *task, double ttl, double grace, double keep)
-{
-    (void)task;
-    (void)ttl;
-    (void)grace;
-    (void)keep;
-    return -1;
-}
-
 static bool no_rollback(struct vcl_task *task, enum objm_http which)
 {
     (void)which;
     vcl_fail(task, STR("There is no message to go back to"));
     return false;
-}
-
-static YIELDS bool no_req_body(struct vcl_task *task, int64_t bytes)
-{
-    (void)task;
-    (void)bytes;
-    return false;
-}
-
-static void no_misc(struct vcl_task *task, enum vcl_misc what, int64_t value)
-{
-    (void)task;
-    (void)what;
-    (void)value;
 }
 
 static void no_timestamp(struct vcl_task *task, struct str label)
@@ -187,39 +130,23 @@ static bool no_digest(struct vcl_task *task, uint8_t digest[32])
     return false;
 }
 
-static const struct objm_stevedore *house_store(struct vcl_task *task, const char *name)
-{
-    for (const struct objm_stevedore *s = engine_of(task->arg)->vcl_stores; s->name != NULL; s++) {
-        if (strcmp(s->name, name) == 0) {
-            return s;
-        }
-    }
-    return NULL;
-}
-
-static struct arena *house_ws(struct vcl_task *task, enum objm_ws which)
-{
-    (void)which;
-    return task->ws;
-}
-
-static const struct vcl_host house_host = {
+const struct vcl_host task__house_host = {
     .http = no_http,
-    .get = house_get,
+    .get = task__get,
     .set = no_set,
     .unset = no_unset,
     .body = no_body,
-    .hash_data = no_hash,
-    .ban = house_ban,
-    .purge = no_purge,
+    .hash_data = task__no_hash,
+    .ban = task__ban,
+    .purge = task__no_purge,
     .rollback = no_rollback,
-    .cache_req_body = no_req_body,
-    .misc = no_misc,
+    .cache_req_body = task__no_req_body,
+    .misc = task__no_misc,
     .timestamp = no_timestamp,
     .digest = no_digest,
-    .store = house_store,
+    .store = task__store,
     .store_property = task__store_property,
-    .workspace = house_ws,
+    .workspace = task__workspace,
 };
 
 const struct vcl_env task__env = {
@@ -227,5 +154,5 @@ const struct vcl_env task__env = {
     .backend_free = backend_end,
     .backend_warm = backend_set_warm,
     .backend_healthy = backend_healthy,
-    .host = &house_host,
+    .host = &task__house_host,
 };

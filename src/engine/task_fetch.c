@@ -359,26 +359,6 @@ static bool set_body(struct vcl_task *task, enum vcl_var var, struct str text, b
     return task__set_body(&fetch_of(task)->fetch->synth, text, is_more);
 }
 
-static void hash_data(struct vcl_task *task, struct str text)
-{
-    (void)task;
-    (void)text;
-}
-
-static bool ban(struct vcl_task *task, struct str spec, struct str *error)
-{
-    return engine__ban(fetch_of(task)->fetch->engine, task->ws, spec, error);
-}
-
-static YIELDS int64_t purge(struct vcl_task *task, double ttl, double grace, double keep)
-{
-    (void)task;
-    (void)ttl;
-    (void)grace;
-    (void)keep;
-    return -1;
-}
-
 static bool rollback(struct vcl_task *task, enum objm_http which)
 {
     const struct fetch_task *p = fetch_of(task);
@@ -389,20 +369,6 @@ static bool get_digest(struct vcl_task *task, uint8_t digest[32])
 {
     memcpy(digest, fetch_of(task)->digest.bytes, 32);
     return true;
-}
-
-static YIELDS bool cache_req_body(struct vcl_task *task, int64_t bytes)
-{
-    (void)task;
-    (void)bytes;
-    return false;
-}
-
-static void misc(struct vcl_task *task, enum vcl_misc what, int64_t value)
-{
-    (void)task;
-    (void)what;
-    (void)value;
 }
 
 static void timestamp(struct vcl_task *task, struct str label)
@@ -423,12 +389,12 @@ const struct vcl_host task__fetch_host = {
     .set = set_var,
     .unset = unset_var,
     .body = set_body,
-    .hash_data = hash_data,
-    .ban = ban,
-    .purge = purge,
+    .hash_data = task__no_hash,
+    .ban = task__ban,
+    .purge = task__no_purge,
     .rollback = rollback,
-    .cache_req_body = cache_req_body,
-    .misc = misc,
+    .cache_req_body = task__no_req_body,
+    .misc = task__no_misc,
     .timestamp = timestamp,
     .digest = get_digest,
     .store = task__store,

@@ -494,11 +494,6 @@ static YIELDS int64_t purge(struct vcl_task *task, double ttl, double grace, dou
     return cache_soft_purge(p->engine->conf.cache, &p->req->digest, &want);
 }
 
-static bool ban(struct vcl_task *task, struct str spec, struct str *error)
-{
-    return engine__ban(req_of(task)->engine, task->ws, spec, error);
-}
-
 static bool rollback(struct vcl_task *task, enum objm_http which)
 {
     const struct req_task *p = req_of(task);
@@ -533,8 +528,7 @@ static void timestamp(struct vcl_task *task, struct str label)
 
 static void client(struct vcl_task *task, struct vcl_client *out)
 {
-    const struct request *req = req_of(task)->req;
-    *out = (struct vcl_client){req->proxy_tlvs, req->is_unix, req->has_ids, req->uid, req->gid};
+    *out = task__client_of(req_of(task)->req);
 }
 
 const struct vcl_host task__client_host = {
@@ -545,7 +539,7 @@ const struct vcl_host task__client_host = {
     .unset = unset_var,
     .body = set_body,
     .hash_data = hash_data,
-    .ban = ban,
+    .ban = task__ban,
     .purge = purge,
     .rollback = rollback,
     .cache_req_body = cache_req_body,

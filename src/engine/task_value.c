@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* What the variables of both sides need: addresses, numbers, times, storages. */
+/* What more than one kind of task needs: addresses, numbers, times, storages, bans. */
 #include "engine/task.h"
 
 #include <inttypes.h>
@@ -47,9 +47,16 @@ bool task__number(struct vcl_task *task, uint64_t number, union objm_value *valu
     return true;
 }
 
-static const struct engine *engine_of(struct vcl_task *task)
+static struct engine *engine_of(struct vcl_task *task)
 {
-    return task->host == &task__client_host ? req_of(task)->engine : fetch_of(task)->fetch->engine;
+    if (task->host == &task__client_host) {
+        return req_of(task)->engine;
+    }
+    if (task->host == &task__fetch_host) {
+        return fetch_of(task)->fetch->engine;
+    }
+    CHECK(task->host == &task__house_host);
+    return ((struct loaded *)task->arg)->engine;
 }
 
 bool task__get(struct vcl_task *task, enum vcl_var var, union objm_value *value)
@@ -90,6 +97,45 @@ bool task__set_body(struct synth_text *synth, struct str text, bool is_more)
         synth__clear(synth);
     }
     return synth__add(synth, text) == RC_OK;
+}
+
+bool task__ban(struct vcl_task *task, struct str spec, struct str *error)
+{
+    return engine__ban(engine_of(task), task->ws, spec, error);
+}
+
+struct vcl_client task__client_of(const struct request *req)
+{
+    return (struct vcl_client){req->proxy_tlvs, req->is_unix, req->has_ids, req->uid, req->gid};
+}
+
+void task__no_hash(struct vcl_task *task, struct str text)
+{
+    (void)task;
+    (void)text;
+}
+
+YIELDS int64_t task__no_purge(struct vcl_task *task, double ttl, double grace, double keep)
+{
+    (void)task;
+    (void)ttl;
+    (void)grace;
+    (void)keep;
+    return -1;
+}
+
+YIELDS bool task__no_req_body(struct vcl_task *task, int64_t bytes)
+{
+    (void)task;
+    (void)bytes;
+    return false;
+}
+
+void task__no_misc(struct vcl_task *task, enum vcl_misc what, int64_t value)
+{
+    (void)task;
+    (void)what;
+    (void)value;
 }
 
 struct arena *task__workspace(struct vcl_task *task, enum objm_ws which)
