@@ -122,14 +122,15 @@ static bool switch_vcl(struct req_task *p)
     return task__rollback(&p->task, p->req->http, p->original);
 }
 
-/* What std.rollback goes back to. */
-static MUST_USE enum rc keep_original(struct req_task *p)
+/* What std.rollback goes back to: kept once, and only where it can be asked for. */
+static MUST_USE enum rc keep_original(const struct loaded *loaded, struct arena *arena,
+                                      const struct http *http, struct http **original)
 {
-    if (!vcl_may_roll_back(p->loaded->vcl)) {
+    if (*original != NULL || !vcl_may_roll_back(loaded->vcl)) {
         return RC_OK;
     }
-    p->original = http_new(p->req->arena, p->req->http->count + 1u);
-    return p->original == NULL ? RC_LIMIT : http_copy(p->original, p->req->http, HTTP_COPY_ALL);
+    *original = http_new(arena, http->count + 1u);
+    return *original == NULL ? RC_LIMIT : http_copy(*original, http, HTTP_COPY_ALL);
 }
 
 static struct policy_verdict unavailable(void)
@@ -163,7 +164,7 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
     if (p == NULL) {
         return without_vcl(req);
     }
-    if (p->original == NULL && keep_original(p) != RC_OK) {
+    if (keep_original(p->loaded, req->arena, req->http, &p->original) != RC_OK) {
         return policy_says(POLICY_FAIL);
     }
     if (req->restarts == 0) {
@@ -348,11 +349,8 @@ static YIELDS struct policy_verdict backend_fetch_sub(struct fetch *f)
     if (p == NULL) {
         return policy_says(POLICY_FAIL);
     }
-    if (p->original == NULL) {
-        p->original = http_new(&f->arena, f->bereq->count + 1u);
-        if (p->original == NULL || http_copy(p->original, f->bereq, HTTP_COPY_ALL) != RC_OK) {
-            return policy_says(POLICY_FAIL);
-        }
+    if (keep_original(p->loaded, &f->arena, f->bereq, &p->original) != RC_OK) {
+        return policy_says(POLICY_FAIL);
     }
     enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_FETCH);
     if (verdict == VCL_RET_FETCH) {
