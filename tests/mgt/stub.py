@@ -15,6 +15,14 @@ import unittest
 LONG = 30  # seconds; only a failing test waits that long
 
 
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
+            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
 def read_answer(read):
     """Status and text of one answer; read(n) gives exactly n bytes."""
     head = read(13)

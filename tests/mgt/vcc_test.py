@@ -62,14 +62,6 @@ CODE = {
 }
 
 
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
 def children(pid):
     found = []
     for name in os.listdir("/proc"):
@@ -153,9 +145,9 @@ class Modules(unittest.TestCase):
             text = self.fails(d, "forks_and_aborts", "Running VCC-compiler failed")
             pid = int(re.search(r"grandchild (\d+)", text)[1])
             end = time.monotonic() + stub.LONG
-            while is_alive(pid) and time.monotonic() < end:
+            while stub.is_alive(pid) and time.monotonic() < end:
                 time.sleep(0.01)
-            self.assertFalse(is_alive(pid))
+            self.assertFalse(stub.is_alive(pid))
             self.assertEqual(self.load(d, "forks").returncode, 0)
 
     def told(self, text):
@@ -216,7 +208,7 @@ class Modules(unittest.TestCase):
             compiler = [pid for pid in children(d.process.pid) if pid != worker]
             self.assertEqual(len(compiler), 1)
             self.assertEqual(d.end(), 0)
-            self.assertFalse(is_alive(compiler[0]))
+            self.assertFalse(stub.is_alive(compiler[0]))
             ask.wait(stub.LONG)
 
     def test_the_worker_dies_meanwhile(self):

@@ -16,14 +16,6 @@ def port_of(daemon):
     return host, int(port)
 
 
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
 class Deaths(unittest.TestCase):
     def test_killed_worker_is_replaced(self):
         with stub.Daemon() as d:
@@ -115,9 +107,9 @@ class Deaths(unittest.TestCase):
             d.process.kill()
             d.wait()
             for _ in range(100000):
-                if not is_alive(pid):
+                if not stub.is_alive(pid):
                     break
-            self.assertFalse(is_alive(pid))
+            self.assertFalse(stub.is_alive(pid))
             # Its working directory can be used again.
             with stub.Daemon(workdir=d.workdir) as again:
                 again.running()
@@ -135,7 +127,7 @@ class Orders(unittest.TestCase):
             first = d.started()
             address = port_of(d)
             self.assertEqual(d.cli.ask("stop"), (200, ""))
-            self.assertFalse(is_alive(first))
+            self.assertFalse(stub.is_alive(first))
             self.assertFalse(os.path.exists(os.path.join(d.workdir, "_.vsm_child")))
             with self.assertRaises(ConnectionRefusedError):
                 socket.create_connection(address, stub.LONG)
@@ -167,7 +159,7 @@ class Orders(unittest.TestCase):
             with stub.Daemon() as d:
                 pid = d.running()
                 self.assertEqual(d.end(number), 0)
-                self.assertFalse(is_alive(pid))
+                self.assertFalse(stub.is_alive(pid))
                 self.assertEqual(os.listdir(d.workdir), [])
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can change to another user")

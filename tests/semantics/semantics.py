@@ -12,17 +12,15 @@ for what is_known() lists, each with its row in docs/compatibility.md.  Exit sta
 import argparse
 import collections
 import os
-import shutil
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from objm import reference                              # noqa: E402
 from objm.client import Client                          # noqa: E402
 from objm.daemon import Daemon                          # noqa: E402
 from objm.server import Server                          # noqa: E402
 
-SKIPPED = 77
 BODY = b"0123456789"
 MODIFIED = "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"
 FRESH = "Cache-Control: max-age=1000"
@@ -153,13 +151,10 @@ def main():
     ap.add_argument("--daemon", required=True)
     ap.add_argument("--reference", default="/usr/sbin/varnishd")
     args = ap.parse_args()
-    if not os.access(args.reference, os.X_OK) or shutil.which("gcc") is None:
-        print("semantics: skipped, there is no varnishd (Debian's package varnish) or no C compiler for it")
-        return SKIPPED
-    version = subprocess.run([args.reference, "-V"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
-    if b"varnish-7.1." not in version:
-        print("semantics: skipped, varnishd is not of version 7.1")
-        return SKIPPED
+    missing = reference.missing(args.reference)
+    if missing:
+        print(f"semantics: skipped, {missing}")
+        return reference.SKIPPED
     common = ["-p", "default_grace=0", "-p", "default_keep=100"]
     answers, asked = [], []
     for path, more in ((os.path.abspath(args.daemon), []), (args.reference, ["-s", "malloc,32m"])):

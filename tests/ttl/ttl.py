@@ -13,17 +13,16 @@ import argparse
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from objm import reference                              # noqa: E402
 from objm.client import Client                          # noqa: E402
 from objm.daemon import Daemon                          # noqa: E402
 from objm.server import Server                          # noqa: E402
 
-SKIPPED = 77
 SLACK_S = 2
 ROUNDS = 4
 
@@ -265,13 +264,10 @@ def main():
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--mixed", type=int, default=400)
     args = ap.parse_args()
-    if not os.access(args.reference, os.X_OK) or shutil.which("gcc") is None:
-        print("ttl: skipped, there is no varnishd (Debian's package varnish) or no C compiler for it")
-        return SKIPPED
-    version = subprocess.run([args.reference, "-V"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
-    if b"varnish-7.1." not in version:
-        print("ttl: skipped, varnishd is not of version 7.1")
-        return SKIPPED
+    missing = reference.missing(args.reference)
+    if missing:
+        print(f"ttl: skipped, {missing}")
+        return reference.SKIPPED
     cases = [*single_cases(), *mixed_cases(random.Random(args.seed), args.mixed)]
     origin = Origin(cases)
     common = ["-p", "vsl_space=64m", "-p", "default_keep=7"]
