@@ -19,7 +19,7 @@ static struct str parse(struct str doc, unsigned flags, size_t chunk)
     struct esi_event e = {.kind = ESI_MORE};
     for (size_t at = 0; e.kind != ESI_DONE;) {
         size_t len = chunk > doc.len - at ? doc.len - at : chunk;
-        char *copy = xmemdup(doc.ptr + at, len);
+        char *copy = str_dup((struct str){doc.ptr + at, len});
         struct str in = {copy, len};
         do {
             e = esi_parse(p, &in, at + len == doc.len);
@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct str text = {(const char *)data + 1, size - 1};
     if ((data[0] & 0x80) != 0) {
-        char *copy = xmemdup(text.ptr, text.len);
+        char *copy = str_dup(text);
         (void)walk((struct str){copy, text.len}, (uint64_t)(data[0] & 0x7f) << 6);
         free(copy);
         return 0;

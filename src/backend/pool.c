@@ -113,7 +113,7 @@ static struct conns *make_conns(struct backends *set, const struct endpoints *en
     struct conns *conns = xcalloc(1, sizeof *conns);
     conns->set = set;
     conns->ends = *ends;
-    conns->preamble_text = xmemdup(preamble.ptr, preamble.len);
+    conns->preamble_text = str_dup(preamble);
     conns->preamble_len = preamble.len;
     unsigned loops = run_loops(set->conf.run);
     conns->shares = xaligned(64, loops * sizeof conns->shares[0]);

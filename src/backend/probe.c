@@ -445,7 +445,7 @@ enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct str 
     p->spec.url = p->spec.request = NULL;
     p->ends = b->ends;
     p->proxy_header = b->proxy_header;
-    p->preamble = xmemdup(preamble.ptr, preamble.len);
+    p->preamble = str_dup(preamble);
     p->preamble_len = preamble.len;
     p->log = b->set->conf.log;
     /* Spread by name, so that many probes are not one loop's. */

@@ -47,15 +47,6 @@ char *xstrdup(const char *text)
     return copy;
 }
 
-void *xmemdup(const void *bytes_at, size_t bytes)
-{
-    void *copy = xmalloc(bytes + 1);
-    if (bytes > 0) {
-        memcpy(copy, bytes_at, bytes);
-    }
-    return copy;
-}
-
 char *xasprintf(const char *fmt, ...)
 {
     char *text = NULL;

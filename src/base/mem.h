@@ -15,8 +15,6 @@ void *xcalloc(size_t count, size_t bytes_each) __attribute__((malloc, returns_no
 void *xrealloc(void *ptr, size_t bytes) __attribute__((returns_nonnull));
 void *xaligned(size_t align, size_t bytes) __attribute__((malloc, returns_nonnull));
 char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
-/* bytes may be 0, and bytes_at then NULL. */
-void *xmemdup(const void *bytes_at, size_t bytes) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((malloc, returns_nonnull));
 
 /* Frees *ptr_of (may be NULL) and leaves NULL, so that nothing is freed twice. */

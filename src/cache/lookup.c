@@ -222,7 +222,7 @@ static void predict(const struct objhead *head, const struct lookup_req *req, st
         }
         struct str text = req->predict(req->match_arg, oc);
         if (text.len > 0) {
-            boc->prediction = (struct str){xmemdup(text.ptr, text.len), text.len};
+            boc->prediction = (struct str){str_dup(text), text.len};
             return;
         }
     }

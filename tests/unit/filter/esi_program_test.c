@@ -124,7 +124,7 @@ static void damaged_programs_are_refused(void **state)
     struct str program = sample(true);
     unsigned refused = 0;
     for (size_t len = 0; len < program.len; len++) {
-        char *cut = xmemdup(program.ptr, len);
+        char *cut = str_dup((struct str){program.ptr, len});
         refused += walk((struct str){cut, len}, 60) != RC_OK;
         free(cut);
     }
@@ -132,7 +132,7 @@ static void damaged_programs_are_refused(void **state)
     struct rng rng;
     rng.state = 3;
     for (unsigned n = 0; n < 20000; n++) {
-        char *copy = xmemdup(program.ptr, program.len);
+        char *copy = str_dup(program);
         for (uint64_t k = 1 + rng_below(&rng, 3); k > 0; k--) {
             copy[rng_below(&rng, program.len)] = (char)rng_u64(&rng);
         }

@@ -75,7 +75,7 @@ static struct told parse(struct str doc, unsigned flags, size_t chunk, struct rn
         size_t len = chunk > 0 ? chunk : (size_t)rng_below(rng, 4);
         len = len > doc.len - at ? doc.len - at : len;
         /* A copy of exactly these bytes, so that the sanitizer sees who reads beyond. */
-        char *copy = xmemdup(doc.ptr + at, len);
+        char *copy = str_dup((struct str){doc.ptr + at, len});
         struct str in = {copy, len};
         do {
             e = esi_parse(p, &in, at + len == doc.len);
