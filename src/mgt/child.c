@@ -184,6 +184,17 @@ static void obituary(struct mgt *mgt, int status)
     cli_text_free(&text);
 }
 
+int mgt__child_status(pid_t pid)
+{
+    int status = 0;
+    pid_t ended;
+    do {
+        ended = waitpid(pid, &status, 0);
+    } while (ended < 0 && errno == EINTR);
+    CHECK(ended == pid);
+    return status;
+}
+
 /* The process has ended (or is about to, past all waiting).  What it left is put away. */
 static void reap(struct mgt *mgt)
 {
@@ -193,12 +204,7 @@ static void reap(struct mgt *mgt)
     mgt__unwatch(&mgt->poll, &child->out_watch);
     mgt__unwatch(&mgt->poll, &child->death_watch);
     mgt__unwatch(&mgt->poll, &child->vault_watch);
-    int status = 0;
-    pid_t pid;
-    do {
-        pid = waitpid(child->pid, &status, 0);
-    } while (pid < 0 && errno == EINTR);
-    CHECK(pid == child->pid);
+    int status = mgt__child_status(child->pid);
     (void)take_output(child);
     say_lines(child, true);
     vault_receive(mgt->vault);
@@ -427,8 +433,7 @@ enum rc mgt__child_wait(struct mgt *mgt, int fd, uint64_t deadline_ns)
             return RC_TIMEOUT;
         }
         uint64_t left_ms = (deadline_ns - now_ns) / NS_PER_MS + 1;
-        int n = poll(fds, ARRAY_SIZE(fds), left_ms > 60000 ? 60000 : (int)left_ms);
-        CHECK(n >= 0 || errno == EINTR);
+        int n = fd_poll(fds, ARRAY_SIZE(fds), left_ms > 60000 ? 60000 : (int)left_ms);
         if (n > 0 && fds[0].revents != 0) {
             return RC_OK;
         }

@@ -185,6 +185,9 @@ void mgt__child_stop(struct mgt *mgt);
 /* Waits until `fd` can be read, and meanwhile takes what a worker sends.  RC_TIMEOUT;
  * RC_CANCELLED: the manager was told to end. */
 MUST_USE enum rc mgt__child_wait(struct mgt *mgt, int fd, uint64_t deadline_ns);
+/* Waits for the end of a child of ours, however it ends, and gives its status as waitpid(2) does.
+ */
+int mgt__child_status(pid_t pid);
 /* Sends a request and waits for the answer.  RC_LIMIT: it is too long to be sent; RC_RESET or
  * RC_TIMEOUT: it is gone or will be killed; *status is CLI_COMMS then, with a text. */
 MUST_USE enum rc mgt__child_ask(struct mgt *mgt, const struct cli_request *req, unsigned *status,

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "mgt/pack.h"
 #include "mgt/priv.h"
@@ -206,19 +207,6 @@ static void put_program(struct cli_text *pack, const struct vcl_program *prog)
     }
 }
 
-static bool write_all(int fd, struct str bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t n = write(fd, bytes.ptr, bytes.len);
-        if (n < 0 && errno != EINTR) {
-            return false;
-        }
-        bytes.ptr += n > 0 ? n : 0;
-        bytes.len -= n > 0 ? (size_t)n : 0;
-    }
-    return true;
-}
-
 NORETURN static void become_compiler(struct mgt *mgt, const struct job *job, pid_t manager)
 {
     (void)setpgid(0, 0);
@@ -242,7 +230,8 @@ NORETURN static void become_compiler(struct mgt *mgt, const struct job *job, pid
         cli_text_clear(&pack);
         pack_put(&pack, "refused", STR("The VCL and what it includes are too long\n"));
     }
-    bool is_written = write_all(ANSWER_FD, cli_text_str(&pack));
+    struct str answer = cli_text_str(&pack);
+    bool is_written = fd_write_all(ANSWER_FD, answer.ptr, answer.len) == 0;
     (void)fflush(NULL);
     /* What atexit() knows of is the manager's. */
     _exit(is_written ? 0 : 1);
@@ -312,11 +301,7 @@ static enum rc await(struct mgt *mgt, struct job *job, int *status)
     enum rc rc = mgt__child_wait(mgt, job->pid_fd, clock_after(clock_mono_ns(), wait_ns));
     (void)kill(job->pid, SIGKILL);
     (void)kill(-job->pid, SIGKILL);
-    pid_t pid;
-    do {
-        pid = waitpid(job->pid, status, 0);
-    } while (pid < 0 && errno == EINTR);
-    CHECK(pid == job->pid);
+    *status = mgt__child_status(job->pid);
     return rc;
 }
 

@@ -612,6 +612,17 @@ def command_line_out_of_memory(daemon, _):
                 assert f"/{i}/" in daemon.cli_ok("ban.list")
             assert strace.injected() > 8, strace.injected()
         assert daemon.worker_pid() == worker
+    path = os.path.join(daemon.dir, "small.vcl")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("vcl 4.1; backend none none;")
+    os.chmod(path, 0o644)
+    # Each wait of the manager that belongs to a vcl.load, that for the compiler among them.
+    for nth in range(1, 11):
+        with Strace(daemon.proc.pid, "trace=poll", f"inject=poll:error=ENOMEM:when={nth}") as strace:
+            daemon.cli_ok("vcl.load", f"small_{nth}", path)
+            until("a wait failed", lambda s=strace: s.injected() == 1)
+        assert daemon.proc.poll() is None, daemon.output()
+    assert daemon.worker_pid() == worker
 
 
 # ---- what is seen of others' faults ----
