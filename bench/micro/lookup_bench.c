@@ -5,13 +5,13 @@
  *
  *     cmake --preset release && cmake --build --preset release --target lookup_bench
  *     build/release/bin/lookup_bench */
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/sema.h"
 #include "cache/cache.h"
 #include "run/run.h"
 
@@ -106,7 +106,7 @@ YIELDS static void bench_main(void *arg)
         look(b, there);
     }
     (void)printf("miss, 16 bytes, finish %28.1f ns\n", (double)took / OBJECTS_MAX);
-    (void)sem_post(&b->done);
+    sema_post(&b->done);
 }
 
 static void start(struct post *post, struct loop *loop)
@@ -129,13 +129,13 @@ int main(void)
     rc = cache_new(&cache_conf, &b.cache);
     CHECK(rc == RC_OK);
     b.order = xcalloc(LOOKUPS, sizeof *b.order);
-    (void)sem_init(&b.done, 0, 0);
+    sema_init(&b.done);
     const struct run_conf run_conf = {.loops = 1, .offload_threads = 1, .fibers_max = 16};
     struct run *run = run_new(&run_conf);
     rc = run_start(run);
     CHECK(rc == RC_OK);
     loop_post(run_loop(run, 0), &b.post);
-    (void)sem_wait(&b.done);
+    sema_wait(&b.done);
     run_stop(run);
     run_free(&run);
     cache_free(&b.cache);

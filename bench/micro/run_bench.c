@@ -4,11 +4,11 @@
  *
  *     cmake --preset release && cmake --build --preset release --target run_bench
  *     build/release/bin/run_bench */
-#include <semaphore.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "base/check.h"
+#include "base/sema.h"
 #include "run/run.h"
 #include "run/sock.h"
 
@@ -275,7 +275,7 @@ static void run_all(void *arg)
     report("echo: 1 KiB, idle server, same loop", echo, b, ECHOES);
     report("  of which two send and two recv", raw_echo, b, ECHOES);
     sock_close(&pair[0]);
-    (void)sem_post(&b->done);
+    sema_post(&b->done);
 }
 
 static void start_all(struct post *post, struct loop *loop)
@@ -288,13 +288,11 @@ int main(void)
 {
     const struct run_conf conf = {.loops = 2, .offload_threads = 1, .fibers_max = 2000};
     struct bench b = {.post.fn = start_all, .run = run_new(&conf)};
-    int err = sem_init(&b.done, 0, 0);
-    CHECK(err == 0);
+    sema_init(&b.done);
     enum rc rc = run_start(b.run);
     CHECK(rc == RC_OK);
     loop_post(run_loop(b.run, 0), &b.post);
-    while (sem_wait(&b.done) != 0) {
-    }
+    sema_wait(&b.done);
     run_stop(b.run);
     run_free(&b.run);
     return 0;

@@ -19,11 +19,10 @@
  * use, and no request or fetch goes on in it. */
 #include "engine/vcls.h"
 
-#include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/sema.h"
 #include "engine/task.h"
 
 #define HOUSE_WS_BYTES ((size_t)256 << 10)
@@ -101,7 +100,7 @@ static void change_on_loop(struct post *post, struct loop *loop)
     if (wrk != NULL) {
         wrk->active = change->engine->active;
     }
-    (void)sem_post(change->done);
+    sema_post(change->done);
 }
 
 /* Every loop has done its part when this returns. */
@@ -113,19 +112,16 @@ static void tell_loops(struct engine *engine)
     unsigned loops = run_loops(engine->conf.run);
     struct change *changes = xcalloc(loops, sizeof *changes);
     sem_t done;
-    int err = sem_init(&done, 0, 0);
-    CHECK(err == 0);
+    sema_init(&done);
     for (unsigned i = 0; i < loops; i++) {
         changes[i] =
             (struct change){.post = {.fn = change_on_loop}, .engine = engine, .done = &done};
         loop_post(run_loop(engine->conf.run, i), &changes[i].post);
     }
     for (unsigned i = 0; i < loops; i++) {
-        while (sem_wait(&done) != 0) {
-            CHECK(errno == EINTR);
-        }
+        sema_wait(&done);
     }
-    (void)sem_destroy(&done);
+    sema_fini(&done);
     free(changes);
 }
 

@@ -341,7 +341,7 @@ void *loop__main(void *arg)
     if (conf->on_start != NULL) {
         conf->on_start(loop, conf->hook_arg);
     }
-    (void)sem_post(&loop->run->loop_began);
+    sema_post(&loop->run->loop_began);
     while (!is_over(loop)) {
         tick(loop);
     }

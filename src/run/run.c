@@ -9,7 +9,6 @@
  * that, because jobs may use them. */
 #include "run/run_priv.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -70,8 +69,7 @@ struct run *run_new(const struct run_conf *conf)
     for (unsigned i = 0; i < run->loop_count; i++) {
         run->loops[i] = loop_new(run, i, fibers_max);
     }
-    int err = sem_init(&run->loop_began, 0, 0);
-    CHECK(err == 0);
+    sema_init(&run->loop_began);
     mutex_init(&run->offload.lock);
     (void)pthread_cond_init(&run->offload.wake, NULL);
     mutex_init(&run->watchdog.lock);
@@ -94,7 +92,7 @@ void run_free(struct run **run_of)
         XFREE(run->loops[i]);
     }
     XFREE(run->loops);
-    (void)sem_destroy(&run->loop_began);
+    sema_fini(&run->loop_began);
     mutex_fini(&run->offload.lock);
     (void)pthread_cond_destroy(&run->offload.wake);
     mutex_fini(&run->watchdog.lock);
@@ -160,9 +158,7 @@ static enum rc start_loops(struct run *run)
             return RC_LIMIT;
         }
         loop->has_started = true;
-        while (sem_wait(&run->loop_began) != 0) {
-            CHECK(errno == EINTR);
-        }
+        sema_wait(&run->loop_began);
     }
     return RC_OK;
 }

@@ -6,12 +6,12 @@
 #define RUN_RUN_PRIV_H
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "base/sema.h"
 #include "run/run.h"
 #include "run/sock.h"
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* The commands that the worker answers; the manager forwards what it does not know. */
-#include <errno.h>
-#include <semaphore.h>
 #include <stdio.h>
 
+#include "base/sema.h"
 #include "engine/vcls.h"
 #include "worker/worker_priv.h"
 
@@ -118,7 +117,7 @@ static void purge_on_loop(struct post *post, struct loop *loop)
     struct purge *purge = CONTAINER_OF(post, struct purge, post);
     (void)loop;
     purge->killed = cache_purge(purge->worker->cache, &purge->digest);
-    (void)sem_post(&purge->done);
+    sema_post(&purge->done);
 }
 
 static void cmd_purge(struct cli *cli, void *ctx)
@@ -130,13 +129,10 @@ static void cmd_purge(struct cli *cli, void *ctx)
     }
     struct purge purge = {.post.fn = purge_on_loop, .worker = w};
     engine_digest(cli->req->argv[1], cli->req->argv[2], &purge.digest);
-    int err = sem_init(&purge.done, 0, 0);
-    CHECK(err == 0);
+    sema_init(&purge.done);
     loop_post(run_loop(w->run, 0), &purge.post);
-    while (sem_wait(&purge.done) != 0) {
-        CHECK(errno == EINTR);
-    }
-    (void)sem_destroy(&purge.done);
+    sema_wait(&purge.done);
+    sema_fini(&purge.done);
     vsc_add(&((struct vsc_main *)vsc_of(w->main_seg))->n_purges, 1);
     cli_printf(cli, "%u objects purged", purge.killed);
 }

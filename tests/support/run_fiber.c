@@ -2,11 +2,10 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 #include "support/run_fiber.h"
 
-#include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/sema.h"
 
 struct once {
     struct post post;
@@ -19,7 +18,7 @@ static void body(void *arg)
 {
     struct once *once = arg;
     once->fn(once->arg);
-    (void)sem_post(&once->ended);
+    sema_post(&once->ended);
 }
 
 static void start(struct post *post, struct loop *loop)
@@ -44,20 +43,17 @@ void run_once(fiber_fn *fn, void *arg)
 void run_in(struct run *run, fiber_fn *fn, void *arg)
 {
     struct once once = {.post.fn = start, .fn = fn, .arg = arg};
-    int err = sem_init(&once.ended, 0, 0);
-    CHECK(err == 0);
+    sema_init(&once.ended);
     /* On threads that it does not know, cmocka swallows its message unless it may abort. */
-    err = setenv("CMOCKA_TEST_ABORT", "1", 1);
+    int err = setenv("CMOCKA_TEST_ABORT", "1", 1);
     CHECK(err == 0);
     enum rc rc = run_start(run);
     CHECK(rc == RC_OK);
     loop_post(run_loop(run, 0), &once.post);
-    while (sem_wait(&once.ended) != 0) {
-        CHECK(errno == EINTR);
-    }
+    sema_wait(&once.ended);
     run_stop(run);
     (void)unsetenv("CMOCKA_TEST_ABORT");
-    (void)sem_destroy(&once.ended);
+    sema_fini(&once.ended);
 }
 
 void run_once_with(const struct run_conf *conf, fiber_fn *fn, void *arg)

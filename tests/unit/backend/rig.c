@@ -3,17 +3,16 @@
 #include "rig.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/sema.h"
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -127,7 +126,7 @@ static void body(void *arg)
 {
     struct rig_task *task = arg;
     task->fn(task->arg);
-    (void)sem_post(&task->ended);
+    sema_post(&task->ended);
 }
 
 static void begin(struct post *post, struct loop *loop)
@@ -141,18 +140,15 @@ struct rig_task *rig_start(struct rig *rig, unsigned loop, fiber_fn *fn, void *a
 {
     struct rig_task *task = xcalloc(1, sizeof *task);
     *task = (struct rig_task){.post.fn = begin, .fn = fn, .arg = arg};
-    int err = sem_init(&task->ended, 0, 0);
-    CHECK(err == 0);
+    sema_init(&task->ended);
     loop_post(run_loop(rig->run, loop), &task->post);
     return task;
 }
 
 void rig_join(struct rig_task *task)
 {
-    while (sem_wait(&task->ended) != 0) {
-        CHECK(errno == EINTR);
-    }
-    (void)sem_destroy(&task->ended);
+    sema_wait(&task->ended);
+    sema_fini(&task->ended);
     free(task);
 }
 

@@ -272,7 +272,7 @@ static void on_shared_accept(void *arg, int *take_fd, const struct sockaddr *pee
     (void)close(*take_fd);
     *take_fd = -1;
     if (atomic_fetch_add(&shared->accepted, 1) + 1 == CLIENTS) {
-        (void)sem_post(&shared->all);
+        sema_post(&shared->all);
     }
 }
 
@@ -296,7 +296,7 @@ static void loops_share_a_descriptor(void **state)
     struct door door = {0};
     listen_on_loopback(&door);
     struct shared shared = {.listen_fd = door.listen_fd};
-    assert_int_equal(sem_init(&shared.all, 0, 0), 0);
+    sema_init(&shared.all);
     struct run_conf conf = run_test_conf();
     conf.loops = 3;
     conf.on_start = open_shared;
@@ -310,15 +310,14 @@ static void loops_share_a_descriptor(void **state)
         assert_true(fds[i] >= 0);
         assert_int_equal(connect(fds[i], (struct sockaddr *)&door.addr, sizeof(door.addr)), 0);
     }
-    while (sem_wait(&shared.all) != 0) {
-    }
+    sema_wait(&shared.all);
     run_stop(run);
     run_free(&run);
     assert_int_equal(atomic_load(&shared.accepted), CLIENTS);
     for (unsigned i = 0; i < CLIENTS; i++) {
         (void)close(fds[i]);
     }
-    (void)sem_destroy(&shared.all);
+    sema_fini(&shared.all);
     (void)close(door.listen_fd);
 }
 

@@ -51,7 +51,7 @@ static void on_message(struct post *post, struct loop *loop)
     r->next[m->sender]++;
     r->total++;
     if (r->total == SENDERS * MESSAGES) {
-        (void)sem_post(&r->done);
+        sema_post(&r->done);
     }
 }
 
@@ -79,22 +79,21 @@ static void messages_of_one_sender_keep_their_order(void **state)
     struct run *run = run_new(&conf);
     assert_int_equal(run_start(run), RC_OK);
     struct receiver r = {.loop = run_loop(run, 0)};
-    assert_int_equal(sem_init(&r.done, 0, 0), 0);
+    sema_init(&r.done);
     struct sender senders[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i] = (struct sender){.receiver = &r, .index = i};
         senders[i].messages = xcalloc(MESSAGES, sizeof(struct message));
         assert_int_equal(pthread_create(&senders[i].thread, NULL, send_messages, &senders[i]), 0);
     }
-    while (sem_wait(&r.done) != 0) {
-    }
+    sema_wait(&r.done);
     for (unsigned i = 0; i < SENDERS; i++) {
         assert_int_equal(pthread_join(senders[i].thread, NULL), 0);
         XFREE(senders[i].messages);
     }
     run_stop(run);
     run_free(&run);
-    (void)sem_destroy(&r.done);
+    sema_fini(&r.done);
 }
 
 /* ---- one message at a time: each must wake the loop ---- */
@@ -112,7 +111,7 @@ static void hop(struct post *post, struct loop *loop)
 {
     struct ball *ball = CONTAINER_OF(post, struct ball, post);
     if (++ball->hops == HOPS) {
-        (void)sem_post(&ball->done);
+        sema_post(&ball->done);
         return;
     }
     loop_post(run_loop(ball->run, 1 - loop_index(loop)), post);
@@ -124,14 +123,13 @@ static void no_message_is_slept_through(void **state)
     struct run_conf conf = run_test_conf();
     conf.loops = 2;
     struct ball ball = {.post.fn = hop, .run = run_new(&conf)};
-    assert_int_equal(sem_init(&ball.done, 0, 0), 0);
+    sema_init(&ball.done);
     assert_int_equal(run_start(ball.run), RC_OK);
     loop_post(run_loop(ball.run, 0), &ball.post);
-    while (sem_wait(&ball.done) != 0) {
-    }
+    sema_wait(&ball.done);
     run_stop(ball.run);
     run_free(&ball.run);
-    (void)sem_destroy(&ball.done);
+    sema_fini(&ball.done);
 }
 
 /* ---- a runtime that is stopped in full work ---- */
@@ -181,7 +179,7 @@ static void ask(void *arg)
     while (rc == RC_OK) {
         unsigned n = atomic_fetch_add(&mill->asked, 1);
         if (n == 5000) {
-            (void)sem_post(&mill->warm);
+            sema_post(&mill->warm);
         }
         struct question *q = pool_get(mill->pool);
         *q = (struct question){.post.fn = on_question, .asker = fiber_self(), .asker_loop = loop};
@@ -220,19 +218,18 @@ static void a_busy_runtime_stops(void **state)
     conf.offload_threads = 2;
     conf.on_start = start_askers;
     conf.hook_arg = &mill;
-    assert_int_equal(sem_init(&mill.warm, 0, 0), 0);
+    sema_init(&mill.warm);
     mill.run = run_new(&conf);
     mill.pool = pool_new(mill.run, "questions", sizeof(struct question), 4);
     assert_int_equal(run_start(mill.run), RC_OK);
-    while (sem_wait(&mill.warm) != 0) {
-    }
+    sema_wait(&mill.warm);
     run_stop(mill.run);
     assert_int_equal(atomic_load(&mill.ended), 3 * ASKERS);
     assert_int_equal(pool_taken(mill.pool), 0);
     pool_free(&mill.pool);
     assert_null(mill.pool);
     run_free(&mill.run);
-    (void)sem_destroy(&mill.warm);
+    sema_fini(&mill.warm);
 }
 
 static void a_start_that_fails_can_be_undone(void **state)

@@ -5,10 +5,10 @@
  * The reader is another process because it is one in life, and because a race detector must not
  * take its unlocked reading, which is the protocol, for a mistake of the writers.  It gives the
  * writers a credit for each transaction read, so that it is never overrun and must see them all. */
+#include "base/sema.h"
 #include "log_fixture.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -41,8 +41,7 @@ static void *write_transactions(void *priv)
     char text[64];
     memset(text, 'a' + (int)w->id, sizeof text);
     for (unsigned nr = 0; nr < TRANSACTIONS; nr++) {
-        while (sem_wait(&w->shared->credits) != 0) {
-        }
+        sema_wait(&w->shared->credits);
         struct vslb b;
         vslb_open(&b, &buf, w->id);
         vslb_printf(&b, SLT_Begin, "%u", nr);
@@ -93,7 +92,7 @@ static int read_all(const struct workdir *dir, struct shared *shared)
     struct log_reader r;
     log_reader_open(&r, dir, 0);
     struct progress p[WRITERS + 1] = {{0, 0}};
-    (void)sem_post(&shared->reader_is_ready);
+    sema_post(&shared->reader_is_ready);
     for (unsigned done = 0; done < WRITERS * TRANSACTIONS;) {
         enum vsl_status status = VSL_Next(r.cursor);
         if (status == vsl_end) {
@@ -109,7 +108,7 @@ static int read_all(const struct workdir *dir, struct shared *shared)
             w->records = 0;
             w->transactions++;
             done++;
-            (void)sem_post(&shared->credits);
+            sema_post(&shared->credits);
         }
     }
     CHECK(VSL_Next(r.cursor) == vsl_end);
@@ -134,8 +133,7 @@ static void every_transaction_arrives_whole(void **state)
         (void)alarm(90);
         _exit(read_all(dir, shared));
     }
-    while (sem_wait(&shared->reader_is_ready) != 0) {
-    }
+    sema_wait(&shared->reader_is_ready);
     struct writer writers[WRITERS];
     for (uint32_t i = 0; i < WRITERS; i++) {
         writers[i] = (struct writer){.log = &log, .shared = shared, .id = i + 1};
