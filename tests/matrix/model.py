@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# SPDX-FileCopyrightText: the objmapper authors
+"""What every cell of the matrix has to answer: RFC 9110, Varnish's habits where it leaves a choice, and our lanes.
+
+The rules are read from top to bottom: what is stored, what is made of it for this client, what the request's conditions and range make of
+that, and by which lane it leaves.  Nothing here knows what the daemon said.
+"""
+import collections
+import dataclasses
+import re
+
+from cells import ETAG, INCLUDED, RANGES, IF_RANGES, plain
+
+FD_MIN = 64 << 10           # lane_fd_min_tcp
+OWN_FILE_MIN = 128 << 10    # from here on a stored body has a descriptor of its own
+OPENABLE = ("gzip", "br", "zstd")
+
+
+@dataclasses.dataclass
+class Body:
+    """A body with what a head says of it, at some place between origin and client."""
+    text: bytes             # what it means
+    encoding: str           # "identity": none
+    exact: bytes = None     # its bytes; None: made by a compressor, whatever unpacks to `text`
+    length_known: bool = True
+    etag: str = ETAG
+    vary: frozenset = frozenset()
+
+    def changed(self, **kw):
+        """The same response in other bytes: its tag gets weak."""
+        etag = self.etag if self.etag.startswith("W/") else "W/" + self.etag
+        return dataclasses.replace(self, etag=etag, **kw)
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    body: Body              # of which the answer is the whole, a part or nothing
+    part: tuple             # (first, last) of its bytes, None: all; () nothing
+    content_range: str      # "first-last/*" with the length still to be filled in, or None
+    sends_body: bool
+    framing: str            # "length", "chunked", "close", "none"
+    lane: str
+    reason: str
+    accept_ranges: bool
+
+
+def rewritten(text):
+    return text.replace(b"dog", b"horse")
+
+
+def expanded(text):
+    text = re.sub(rb"<esi:remove>.*?</esi:remove>", b"", text)
+    return text.replace(b'<esi:include src="/include/x"/>', INCLUDED)
+
+
+# ---- 1. what is stored ----
+
+def stored(obj, is_running):
+    """The fetched response as it lies in the cache; is_running: not all of it is there."""
+    f = obj.feature
+    text = plain(obj.size)
+    body = Body(text, obj.encoding, obj.sent, length_known=obj.framing == "length" or not is_running)
+    if f.is_synthetic:
+        text = f"dog /{obj.name}/hit".encode()
+        return Body(text, "identity", text)
+    return body
+
+
+# ---- 2. what is made of it for this client ----
+
+def delivered(obj, req, is_running):
+    """(body, reasons): what a GET of all of it would give."""
+    body = stored(obj, is_running)
+    reasons = []
+    if body.encoding in OPENABLE and not req.takes(body.encoding):
+        reasons.append("gunzip" if body.encoding == "gzip" else "filter")
+        # How long it will be is noted with gzip bodies, when they are whole.
+        body = body.changed(encoding="identity", exact=body.text, length_known=body.encoding == "gzip" and not is_running)
+    return body, reasons
+
+
+# A HEAD that is passed is the backend's to answer: we take no range out of a body that never comes, and leave the length that it gives.
+
+# ---- 3. conditions ----
+
+def is_not_modified(req, etag):
+    if req.condition in ("strong", "weak"):
+        weak = req.condition == "weak" or etag.startswith("W/")
+        # With a range the tags have to be strong, as in Varnish.
+        return req.range == "none" or not weak
+    return req.condition == "since"
+
+
+# ---- 4. ranges ----
+
+def range_of(req, etag, length, known):
+    """None: the whole; (): 416; or (first, last)."""
+    if req.range == "none" or req.range == "several" or not known:
+        return None
+    if req.range in IF_RANGES and IF_RANGES[req.range] != etag:
+        return None
+    first, _, last = RANGES[req.range].removeprefix("bytes=").partition("-")
+    if first == "":
+        return max(0, length - int(last)), length - 1
+    if int(first) >= length:
+        return ()
+    return int(first), min(int(last), length - 1) if last else length - 1
+
+
+# ---- 5. lanes ----
+
+def lane_of(length, whole, reasons, is_running):
+    """By which lane a part of `length` bytes (None: not known) of a body of `whole` bytes leaves, and why not by a better one."""
+    if reasons:
+        return "body", reasons[0]
+    if is_running:
+        return ("fd" if length is None or length >= FD_MIN else "body"), "-"
+    return ("fd" if length >= FD_MIN and whole >= OWN_FILE_MIN else "direct"), "-"
+
+
+def counted(answers):
+    """What OBJM.delivery.* must have grown by: of (cell, answer, bytes of its body)."""
+    sums = collections.Counter()
+    for cell, want, sent in answers:
+        sums["fallback_synthetic"] += cell.obj.feature.is_synthetic
+        if want.lane not in ("", "none"):
+            sums[f"{want.lane}_hits"] += 1
+            sums[f"{want.lane}_bytes"] += sent
+        if want.reason not in ("", "-"):
+            sums["fd_fallbacks"] += 1
+            sums[f"fallback_{want.reason}"] += 1
+    return sums
+
+
+def answer(cell, learned=None):
+    """`learned`: the bytes of the whole body, where a compressor made them."""
+    obj, req = cell.obj, cell.req
+    f = obj.feature
+    # What is passed goes on as it comes.
+    is_running = f.is_passed or (cell.state != "hit" and f.streams)
+    body, reasons = delivered(obj, req, is_running)
+    status, content_range, part = 200, None, None
+    whole = body.exact if body.exact is not None else learned
+    length = len(whole) if whole is not None else None
+    if not f.is_synthetic and is_not_modified(req, ETAG):
+        status = 304
+        part = None if f.is_passed and req.method == "HEAD" else ()
+    elif not (f.is_passed and req.method == "HEAD"):
+        found = range_of(req, body.etag, length, body.length_known)
+        if found == ():
+            status, part, content_range = 416, (), f"bytes */{length}"
+        elif found is not None:
+            status, part, content_range = 206, found, f"bytes {found[0]}-{found[1]}/{length}"
+    sends = req.method == "GET" and status in (200, 206)
+    framing = "length" if body.length_known else "chunked" if req.proto == "1.1" else "close"
+    if status == 304 and not (f.is_passed and req.method == "HEAD"):
+        framing = "none"
+    elif req.method == "HEAD" and not body.length_known:
+        # Who wants no body is told no way in which it would end.
+        framing = "none"
+    lane, reason = "none", "-"
+    if f.is_synthetic or f.is_passed:
+        lane, reason = "", ""   # neither is a stored body: no lane is chosen
+    elif sends:
+        sent = length if part is None else part[1] - part[0] + 1
+        lane, reason = lane_of(sent if body.length_known else None, length, reasons, is_running)
+    return Answer(status, body, part, content_range, sends, framing, lane, reason, not f.is_passed and not f.is_synthetic)
