@@ -130,12 +130,14 @@ enum filter_flag {
     FILTER_NOT_BY_NAME = 1 << 5,  /* not for beresp.filters and resp.filters */
     FILTER_IS_VFP = 1 << 6,       /* may stand on this side, ... */
     FILTER_IS_VDP = 1 << 7,       /* ... or on that one */
+    FILTER_IS_LAST = 1 << 8, /* nothing comes after it: what it noted holds for its own output */
+    FILTER_KEEPS_FORMAT = 1 << 9, /* makes what it was given, where `out` lists that */
 };
 
 /* Immutable; static, or of a module that stays loaded as long as anybody holds it. */
 struct filter {
     struct str name;
-    struct str in;  /* "text,plain,none" */
+    struct str in;  /* "text,plain,none"; "*": any */
     struct str out; /* the first is taken, unless the body came by another of these names */
     enum filter_pos recommended;
     unsigned flags;
@@ -153,8 +155,8 @@ const struct filter *const *filter_builtins(enum filter_side side, unsigned *cou
 const struct filter *filter_find(enum filter_side side, struct str name);
 
 /* The format that a body with this Content-Encoding has ("" and "identity": text); STR_NONE:
- * unknown.  And the Content-Encoding of a format: "" for text and its like; STR_NONE for formats
- * that have none (buffertext). */
+ * unknown.  And the Content-Encoding of a format: "" for text and what has the same bytes (esitext,
+ * buffertext); STR_NONE for what only a module knows. */
 struct str filter_format_of(struct str content_encoding);
 struct str filter_encoding_of(struct str format);
 

@@ -28,7 +28,7 @@ struct plan_left {
     const char *reason; /* "nothing makes (buffertext) after gzip", as filter.plan prints it */
 };
 
-enum { PLAN_STEPS_MAX = 32, PLAN_WANTS_MAX = 32 };
+enum { PLAN_STEPS_MAX = 32, PLAN_WANTS_MAX = 32, PLAN_FILLS_MAX = 32, PLAN_FORMATS_MAX = 64 };
 
 struct plan {
     enum filter_side side;
@@ -47,10 +47,12 @@ struct plan_ask {
     unsigned wants_count;
     const struct filter *const *fills; /* what may fill gaps, in this order */
     unsigned fills_count;
+    const struct str *without; /* names that are neither to fill a gap nor to be queued */
+    unsigned without_count;
 };
 
-/* Everything in *out lies in the arena or was given.  RC_LIMIT: more than PLAN_WANTS_MAX, or no
- * room. */
+/* Everything in *out lies in the arena or was given.  RC_LIMIT: more than PLAN_WANTS_MAX, more than
+ * PLAN_FORMATS_MAX names of formats, or no room. */
 MUST_USE enum rc plan_make(const struct plan_ask *ask, struct arena *arena, struct plan *out);
 /* The chain that somebody wrote down himself (beresp.filters): names with blanks between them, on
  * this order and no other.  RC_NOT_FOUND: *unknown is a name that no filter of the side has;
@@ -70,6 +72,9 @@ enum filter_side planning_side(const struct planning *planning);
 unsigned planning_count(const struct planning *planning);
 const struct filter *planning_at(const struct planning *planning, unsigned at);
 struct str planning_format(const struct planning *planning, unsigned at); /* that it makes */
+bool planning_is_builtin(const struct planning *planning, unsigned at);   /* fills a gap */
+enum filter_pos planning_pos(const struct planning *planning, unsigned at);
+const void *planning_arg(const struct planning *planning, unsigned at);
 /* Whether a filter is among the candidates, or (planning_makes) one whose output is this format. */
 bool planning_wants(const struct planning *planning, const struct filter *filter);
 bool planning_makes(const struct planning *planning, struct str format);

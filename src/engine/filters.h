@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What VCL asked for with add_vfp, add_vdp and the like: collected while a sub runs, given to the
+ * planner behind what the engine wants itself.  Lives in the task's arena, made at the first call.
+ */
+#ifndef ENGINE_FILTERS_H
+#define ENGINE_FILTERS_H
+
+#include "filter/plan.h"
+
+struct filter_wants {
+    enum filter_side side;
+    struct plan_want wants[PLAN_WANTS_MAX]; /* in the order of the calls */
+    unsigned count;
+    /* By remove_*: neither wanted by the engine, nor to be queued, nor to fill a gap. */
+    struct str without[PLAN_WANTS_MAX];
+    unsigned without_count;
+};
+
+static inline bool filter_wants_bar(const struct filter_wants *wants, struct str name)
+{
+    for (unsigned n = 0; wants != NULL && n < wants->without_count; n++) {
+        if (str_eq(wants->without[n], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#endif
