@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* For this room alone: the codecs of the built-in filters, and what they do when they are placed.
  */
-#ifndef FILTER_PRIV_H
-#define FILTER_PRIV_H
+#ifndef FILTER_FILTER_PRIV_H
+#define FILTER_FILTER_PRIV_H
 
 #include "filter/plan.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Questions for the planner, written as filter.plan takes them. */
-#ifndef TESTS_PLAN_ASK_H
-#define TESTS_PLAN_ASK_H
+#ifndef TESTS_UNIT_FILTER_PLAN_ASK_H
+#define TESTS_UNIT_FILTER_PLAN_ASK_H
 
 #include "base/check.h"
 #include "filter/notation.h"
