@@ -31,7 +31,6 @@ void obj_restart(struct objcore *busy)
             boc->space = NULL;
         }
         stv_deleteobj(&busy->stv);
-        busy->stevedore = NULL;
     }
     boc__drop_attrs(boc);
     boc->announced = 0;

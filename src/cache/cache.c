@@ -108,19 +108,6 @@ void cache_free(struct cache **out)
 
 /* ---- purge, kill ---- */
 
-static struct objcore *empty_head(struct objhead *head)
-{
-    head->epoch++;
-    while (list_pop_front(&head->busies) != NULL) {
-        /* They are not to be joined; obj_ready compares epochs. */
-    }
-    const struct core_set cores = head__cores(head);
-    for (size_t i = 0; i < cores.count; i++) {
-        core_at(&cores, i)->place = CORE_LEAVING;
-    }
-    return head__rebuild(head, NULL, HEAD_FRONT);
-}
-
 unsigned cache_purge(struct cache *cache, const struct digest *digest)
 {
     CHECK_OBJ(cache, CACHE_MAGIC);
@@ -129,7 +116,8 @@ unsigned cache_purge(struct cache *cache, const struct digest *digest)
     stripe__lock(stripe);
     struct objhead *head = table__find(stripe, digest);
     if (head != NULL) {
-        left = empty_head(head);
+        head__clear(head);
+        left = head__rebuild(head, NULL, HEAD_FRONT);
     }
     tomb__add(cache, digest);
     stripe__unlock(stripe);

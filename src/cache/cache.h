@@ -159,7 +159,8 @@ enum obj_attr {
     OA_VARY = 2,
     OA_FLAGS = 3, /* kept by obj_set_flags; not for obj_set */
     OA_XID = 4,
-    OA__COUNT = 8
+    OA_KEYED = 8, /* of what was put there by key: cache_swap.h */
+    OA__COUNT = 9
 };
 enum obj_flag {
     OBJ_HITMISS = 1 << 0,

@@ -66,8 +66,13 @@ enum core_place {
     CORE_LEAVING, /* the next head__rebuild leaves it out */
 };
 
-/* Beside enum obj_flag: an earlier worker stored it. */
-enum { CORE_FOUND = 0x80 };
+/* Beside enum obj_flag. */
+enum core_flag {
+    CORE_FOUND = 0x8000,      /* an earlier worker stored it */
+    CORE_SUPERSEDES = 0x4000, /* it was put in place of all that its head had (swap.c) */
+    CORE_QUIET = 0x2000,      /* the log has nothing about its end: an entry by key, no response */
+    CORE__FLAGS = 0xf000,
+};
 
 struct boc;
 
@@ -77,8 +82,7 @@ struct objcore {
     /* The array's reference, if it stands there, is dropped a grace period after it left. */
     _Atomic uint32_t refs;
     uint32_t heap_place;        /* expiry lock: 1 + index, 0 outside */
-    uint8_t flags;              /* enum obj_flag, CORE_FOUND; fixed once ready */
-    uint8_t place;              /* stripe: enum core_place */
+    uint16_t flags;             /* enum obj_flag, enum core_flag; fixed once ready */
     _Atomic bool is_stored;     /* phase 5 is over */
     _Atomic bool is_refreshing; /* written under the stripe: a fetch will replace it */
     struct ban *_Atomic ban;    /* the newest that it has passed; NULL: nobody can find it */
@@ -87,15 +91,18 @@ struct objcore {
 
     struct objhead *head;
     struct stv_obj *stv;
-    struct stevedore *stevedore;
-    struct boc *_Atomic boc; /* until stored; for ever if it never is */
+    struct boc *_Atomic boc;  /* until stored; for ever if it never is */
+    uint64_t revision;        /* fixed once stored */
+    _Atomic uint32_t used_s;  /* real time of its last use by key, or when it was stored that way */
+    uint8_t place;            /* stripe: enum core_place */
+    _Atomic bool is_promised; /* by key: one client was told to make a new one */
     union {
-        uint64_t revision;         /* once stored, inside */
         struct objcore *next_left; /* leaving: the chain that head__rebuild returns */
         struct rcu_head rcu;       /* let go */
     };
 };
-static_assert(sizeof(struct objcore) <= 112, "memory beside body and headers is budgeted");
+/* What malloc gives for 112 as well. */
+static_assert(sizeof(struct objcore) <= 120, "memory beside body and headers is budgeted");
 
 /* The first 64 bytes are what a lookup touches. */
 struct objhead {
@@ -217,10 +224,16 @@ MUST_USE struct objcore *head__rebuild(struct objhead *head, struct objcore *add
 /* Likewise, but in the store they stay alive, for a next worker. */
 MUST_USE struct objcore *head__arrange(struct objhead *head, struct objcore *added,
                                        enum head_end end);
+/* All that the head has leaves with the next rebuild, and nothing goes into it that is being
+ * fetched now.  Under the stripe. */
+void head__clear(struct objhead *head);
 /* Marks one core and rebuilds; NULL if it was not inside.  Under the stripe. */
 MUST_USE struct objcore *head__take_out(struct objcore *oc);
 /* The end of phase 7 for a chain; returns how many.  Without locks. */
 unsigned core__let_go(struct cache *cache, struct objcore *chain);
+/* What is prepared in the store (stv_prepare) gets its revision and is live; RC_STALE.  Under the
+ * stripe. */
+MUST_USE enum rc core__go_live(struct objcore *oc);
 /* Both: takes it out, lets it go.  False if somebody else did.  Without locks. */
 bool core__kill(struct objcore *oc);
 
@@ -246,6 +259,11 @@ void table__walk(struct stripe *stripe, void (*fn)(void *arg, const struct objhe
                  void *arg);
 /* Some head, NULL if there is none. */
 struct objhead *table__any(struct stripe *stripe);
+
+/* ---- swap.c ---- */
+
+/* The number that stands for all that the head has now, as an RCU reader; 0: nothing is stored. */
+uint64_t swap__cas(const struct core_set *cores);
 
 /* ---- resurrect.c ---- */
 

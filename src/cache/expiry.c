@@ -71,7 +71,7 @@ static void sift_down(struct expiry *expiry, size_t at, struct expiry_item item)
 static void tell(const struct expiry *expiry, enum expiry_news what, const struct objcore *oc,
                  uint64_t when_ns)
 {
-    if (expiry->news != NULL) {
+    if (expiry->news != NULL && (oc->flags & CORE_QUIET) == 0) {
         expiry->news(expiry->news_arg, what, oc, when_ns);
     }
 }
@@ -82,6 +82,9 @@ void expiry__insert(struct cache *cache, struct objcore *oc)
     const struct obj_times times = core__times(oc);
     struct expiry_item item = {.when_ns = times__kept_until(&times), .oc = oc};
     CHECK(oc->place == CORE_INSIDE);
+    if (item.when_ns == NEVER) {
+        return;
+    }
     mutex_lock(&expiry->lock);
     CHECK(oc->heap_place == 0);
     if (expiry->count == expiry->cap) {

@@ -9,7 +9,7 @@
  * Replacement is in an order that no reader and no crash can see through: the new core stands
  * before the old one from phase 3 on; its record goes live; only then the old one dies in the store
  * and leaves the array.  A purge that comes in between takes the new core out of the array and
- * kills it in the store, live or not: stv_dead before stv_final means that it never goes live. */
+ * kills it in the store, live or not: stv_dead before stv_live means that it never goes live. */
 #include "cache/cache_priv.h"
 
 #include <stdlib.h>
@@ -160,7 +160,6 @@ enum rc obj_store(struct objcore *busy, struct stevedore *const *list, uint64_t 
     for (; *list != NULL; list++) {
         if (stv_newobj(*list, body_len == UINT64_MAX ? 0 : estimate, &busy->stv) == RC_OK) {
             CHECK(busy->stv != NULL);
-            busy->stevedore = *list;
             boc->announced = body_len;
             return RC_OK;
         }
@@ -200,8 +199,8 @@ void obj_set_times(struct objcore *busy, const struct obj_times *times)
 void obj_set_flags(struct objcore *busy, unsigned obj_flags)
 {
     (void)boc_in(busy, BOC_FETCHING);
-    CHECK(obj_flags < CORE_FOUND);
-    busy->flags = (uint8_t)obj_flags;
+    CHECK((obj_flags & CORE__FLAGS) == 0);
+    busy->flags = (uint16_t)obj_flags;
 }
 
 void obj_hide(struct objcore *busy, bool ends_others)
@@ -329,22 +328,12 @@ void obj_grown(struct objcore *busy, size_t bytes)
 
 /* ---- phase 5 ---- */
 
-/* Its place is used for other things once the core has left. */
-static void note_revision(struct objcore *oc, uint64_t revision)
-{
-    struct stripe *stripe = head__stripe(oc->head);
-    stripe__lock(stripe);
-    if (oc->place == CORE_INSIDE) {
-        oc->revision = revision;
-    }
-    stripe__unlock(stripe);
-}
-
+/* All that takes time; go_live is the rest. */
 YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
 {
     char flags[4];
     struct sb flags_sb = sb_of(flags, sizeof flags);
-    put_u32(&flags_sb, oc->flags);
+    put_u32(&flags_sb, obj_flags(oc));
     struct str attrs[OA__COUNT];
     memcpy(attrs, boc->attrs, sizeof attrs);
     attrs[OA_FLAGS] = sb_str(&flags_sb);
@@ -353,14 +342,10 @@ YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
     struct sb sb = sb_of(block, bytes);
     oa_encode(attrs, &sb);
 
-    struct stevedore *revisions = oc->head->cache->revisions;
-    uint64_t revision = stv_revision_next(revisions != NULL ? revisions : oc->stevedore);
-    note_revision(oc, revision);
     const struct obj_times times = core__times(oc);
     const struct ban *ban = core__ban(oc); /* NULL: purged meanwhile, it will not go live */
     struct stv_record record = {
         .digest = oc->head->digest,
-        .revision = revision,
         .ban_seq = ban == NULL ? 0 : ban->seq,
         .t_origin_ns = times.t_origin_ns,
         .ttl_ns = times.ttl_ns,
@@ -368,9 +353,16 @@ YIELDS static enum rc write_final(struct objcore *oc, const struct boc *boc)
         .keep_ns = times.keep_ns,
     };
     stv_set_owner(oc->stv, oc);
-    enum rc rc = stv_final(oc->stv, sb_str(&sb), &record);
+    enum rc rc = stv_prepare(oc->stv, sb_str(&sb), &record);
     free(block);
     return rc;
+}
+
+enum rc core__go_live(struct objcore *oc)
+{
+    struct stevedore *revisions = oc->head->cache->revisions;
+    oc->revision = stv_revision_next(revisions != NULL ? revisions : stv_of(oc->stv));
+    return stv_live(oc->stv, oc->revision);
 }
 
 /* Marks what is older than oc and answers the same requests; or oc itself, if while it was fetched
@@ -418,7 +410,7 @@ static struct objcore *end_replaced(struct objhead *head, const struct boc *boc)
     return head__rebuild(head, NULL, HEAD_FRONT);
 }
 
-/* The record is live, or rc says why not.  True: the object stands alone now. */
+/* Makes the record live; or rc says why it cannot be.  True: the object stands alone now. */
 static bool settle(struct objcore *oc, struct boc *boc, enum rc rc)
 {
     struct objhead *head = oc->head;
@@ -426,6 +418,11 @@ static bool settle(struct objcore *oc, struct boc *boc, enum rc rc)
     struct objcore *left = NULL;
     bool is_alone = false;
     stripe__lock(stripe);
+    if (rc == RC_OK && oc->place == CORE_INSIDE) {
+        /* Under the lock, so that revisions ascend in the order in which others see them come. */
+        rc = core__go_live(oc);
+        CHECK(rc == RC_OK); /* it dies when it leaves, under this lock */
+    }
     if (rc != RC_OK) {
         left = head__take_out(oc);
     } else if (oc->place == CORE_INSIDE) {
@@ -463,10 +460,8 @@ enum rc obj_finish(struct objcore *busy)
     end_space(busy, boc);
     enum rc rc = RC_OK;
     if (is_inside(busy, head__stripe(head))) {
+        /* If it is purged meanwhile it never goes live. */
         rc = busy->stv == NULL ? RC_NOSPACE : write_final(busy, boc);
-        if (rc == RC_STALE) {
-            rc = RC_OK; /* purged meanwhile: it never went live, and is outside already */
-        }
     }
     relay__end(boc);
     bool is_alone = settle(busy, boc, rc);

@@ -277,6 +277,18 @@ struct objcore *head__rebuild(struct objhead *head, struct objcore *added, enum 
     return head__arrange(head, added, end);
 }
 
+void head__clear(struct objhead *head)
+{
+    head->epoch++;
+    while (list_pop_front(&head->busies) != NULL) {
+        /* They are not to be joined; obj_ready compares epochs. */
+    }
+    const struct core_set cores = head__cores(head);
+    for (size_t i = 0; i < cores.count; i++) {
+        core_at(&cores, i)->place = CORE_LEAVING;
+    }
+}
+
 struct objcore *head__take_out(struct objcore *oc)
 {
     if (oc->place != CORE_INSIDE) {

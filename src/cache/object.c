@@ -63,7 +63,7 @@ struct obj_times obj_times(const struct objcore *oc)
 unsigned obj_flags(const struct objcore *oc)
 {
     CHECK_OBJ(oc, CORE_MAGIC);
-    return oc->flags & ~(unsigned)CORE_FOUND;
+    return oc->flags & ~(unsigned)CORE__FLAGS;
 }
 
 bool obj_is_complete(const struct objcore *oc)
@@ -94,7 +94,7 @@ struct stv_obj *obj_stv(const struct objcore *oc)
 const struct stevedore *obj_stevedore(const struct objcore *oc)
 {
     CHECK_OBJ(oc, CORE_MAGIC);
-    return oc->stevedore;
+    return oc->stv == NULL ? NULL : stv_of(oc->stv);
 }
 
 uint64_t obj_hits(const struct objcore *oc)

@@ -110,31 +110,51 @@ struct finder {
 static bool is_older(const struct finder *finder, const struct stv_record *record,
                      const struct objcore *other)
 {
-    if (other->stevedore == finder->stv || finder->cache->revisions != NULL) {
+    if (!atomic_load_explicit(&other->is_stored, memory_order_acquire)) {
+        return true; /* it is being fetched */
+    }
+    if (obj_stevedore(other) == finder->stv || finder->cache->revisions != NULL) {
         return record->revision < other->revision;
     }
     return !(other->flags & CORE_FOUND) || record->t_origin_ns < other->times.t_origin_ns;
+}
+
+static bool is_same_variant(const struct stv_found *found, const struct objcore *other)
+{
+    return is_same_vary(oa_find(found->oa, OA_VARY), obj_get(other, OA_VARY));
+}
+
+/* If it is the newer of the two. */
+static bool replaces(const struct stv_found *found, const struct objcore *other)
+{
+    return found->record.supersedes || is_same_variant(found, other);
+}
+
+/* If it is the older of the two. */
+static bool is_replaced_by(const struct stv_found *found, const struct objcore *other)
+{
+    return (other->flags & CORE_SUPERSEDES) != 0 || is_same_variant(found, other);
 }
 
 /* Marks those that what was found replaces; false if one of the head's own is newer. */
 static bool mark_older(const struct finder *finder, const struct stv_found *found,
                        const struct objhead *head)
 {
-    struct str vary = oa_find(found->oa, OA_VARY);
     const struct core_set cores = head__cores(head);
-    struct objcore *older = NULL;
+    size_t older = 0;
     for (size_t i = 0; i < cores.count; i++) {
-        struct objcore *other = core_at(&cores, i);
-        if (!is_same_vary(vary, obj_get(other, OA_VARY))) {
-            continue;
-        }
-        if (is_older(finder, &found->record, other)) {
+        const struct objcore *other = core_at(&cores, i);
+        bool is_newer = !is_older(finder, &found->record, other);
+        older += is_newer && replaces(found, other);
+        if (!is_newer && is_replaced_by(found, other)) {
             return false;
         }
-        older = other;
     }
-    if (older != NULL) {
-        older->place = CORE_LEAVING;
+    for (size_t i = 0; older > 0 && i < cores.count; i++) {
+        struct objcore *other = core_at(&cores, i);
+        if (replaces(found, other) && !is_older(finder, &found->record, other)) {
+            other->place = CORE_LEAVING;
+        }
     }
     return true;
 }
@@ -146,7 +166,6 @@ static struct objcore *core_of(const struct finder *finder, const struct stv_fou
     struct objcore *oc = core__new(head);
     bans__attach_at(&finder->cache->bans, oc, record->ban_seq);
     oc->stv = found->obj;
-    oc->stevedore = finder->stv;
     oc->revision = record->revision;
     oc->times = (struct obj_times){
         .t_origin_ns = record->t_origin_ns,
@@ -157,7 +176,13 @@ static struct objcore *core_of(const struct finder *finder, const struct stv_fou
     struct str flags = oa_find(found->oa, OA_FLAGS);
     struct cursor c = cursor_of(flags.ptr, flags.len);
     unsigned obj_flags = flags.len == 0 ? 0 : cursor_u32(&c);
-    oc->flags = (uint8_t)(obj_flags | CORE_FOUND);
+    oc->flags = (uint16_t)((obj_flags & ~(unsigned)CORE__FLAGS) | CORE_FOUND);
+    if (record->supersedes) {
+        oc->flags |= CORE_SUPERSEDES;
+    }
+    if (oa_find(found->oa, OA_HTTP).ptr == NULL) {
+        oc->flags |= CORE_QUIET;
+    }
     atomic_store_explicit(&oc->is_stored, true, memory_order_release);
     return oc;
 }

@@ -8,6 +8,7 @@
  * the new times.  What is still being fetched when it is purged is recorded with its new times when
  * it is finished. */
 #include "cache/cache_priv.h"
+#include "cache/cache_swap.h"
 
 static void put(uint64_t *at, uint64_t ns)
 {
@@ -51,6 +52,32 @@ static void retime(struct cache *cache, struct objcore *oc, const struct obj_ret
     core__record_times(oc);
     expiry__remove(cache, oc);
     expiry__insert(cache, oc);
+}
+
+static bool is_dead(const struct objcore *oc)
+{
+    const struct obj_times times = core__times(oc);
+    return cache__real_now() >= times__stale_until(&times);
+}
+
+unsigned cache_touch(struct cache *cache, const struct digest *digest, uint64_t ttl_ns)
+{
+    CHECK_OBJ(cache, CACHE_MAGIC);
+    const struct obj_retime want = {.sets_ttl = true, .ttl_ns = ttl_ns};
+    unsigned n = 0;
+    struct stripe *stripe = cache__stripe(cache, digest);
+    stripe__lock(stripe);
+    const struct objhead *head = table__find(stripe, digest);
+    const struct core_set cores = head == NULL ? (struct core_set){0} : head__cores(head);
+    for (size_t i = 0; i < cores.count; i++) {
+        struct objcore *oc = core_at(&cores, i);
+        if (!is_dead(oc)) {
+            retime(cache, oc, &want);
+            n++;
+        }
+    }
+    stripe__unlock(stripe);
+    return n;
 }
 
 unsigned cache_soft_purge(struct cache *cache, const struct digest *digest,

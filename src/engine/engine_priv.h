@@ -74,6 +74,7 @@ struct engine {
     struct rng house_rng;
     struct series series; /* of all loops, once an operator has begun it */
     bool is_running;      /* loops have begun */
+    _Atomic uint64_t kv_flush_ns; /* when entries by key are to be forgotten; 0: not */
 };
 #define ENGINE_MAGIC 0x1f9b5c53u
 
@@ -296,6 +297,7 @@ bool engine__ban(struct engine *engine, struct arena *ws, struct str spec, struc
 void key__make(struct wrk *wrk, uint64_t name, struct str hashed, struct digest *digest);
 /* A cheap hash of a name, which decides about speed and nothing else. */
 uint64_t key__hash(struct str host, struct str url);
+uint64_t key__name(struct str hashed);
 /* Asks for the lines that key__make will read for a name with this hash. */
 void key__fetch(const struct wrk *wrk, uint64_t hash);
 

@@ -42,7 +42,7 @@ uint64_t key__hash(struct str host, struct str url)
 }
 
 /* The same for pieces with a NUL behind each, when they are URL and host. */
-static uint64_t hash_of(struct str hashed)
+uint64_t key__name(struct str hashed)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     while (hashed.len > 0) {
@@ -74,7 +74,7 @@ void key__make(struct wrk *wrk, uint64_t name, struct str hashed, struct digest 
     /* What the built-in policy hashes has the request's own name; other policies' keys have not. */
     struct known_key *known = &wrk->keys[name % ARRAY_SIZE(wrk->keys)];
     if (!holds(known, hashed)) {
-        known = &wrk->keys[hash_of(hashed) % ARRAY_SIZE(wrk->keys)];
+        known = &wrk->keys[key__name(hashed) % ARRAY_SIZE(wrk->keys)];
     }
     if (!holds(known, hashed)) {
         digest_make(&known->digest, &hashed, 1);

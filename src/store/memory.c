@@ -281,16 +281,35 @@ static void write_record(struct mem *m, struct mem_obj *o, const struct stv_reco
     r->oa_len = (uint32_t)o->obj.oa.len;
     r->body_crc = o->crc;
     seam_step(m->seam);
+}
+
+static void seal_record(struct mem *m, struct mem_obj *o, uint64_t revision)
+{
+    struct cat_record *r = &m->cat.record[o->record];
+    r->revision = revision;
     r->oa_crc = cat_seal(r, o->obj.oa);
     seam_step(m->seam);
 }
 
+/* Under the lock. */
+static void note_revision(struct mem *m, uint64_t revision)
+{
+    m->next_revision = revision >= m->next_revision ? revision + 1 : m->next_revision;
+}
+
 /* One that a purge killed before it was final stays dead: under the lock it is either seen here, or
  * the killer sees that the object is final and takes the record back. */
-static enum rc go_live(struct mem *m, struct mem_obj *o)
+static enum rc mem_live(struct stv_obj *obj, uint64_t revision)
 {
+    struct mem *m = mem_of(obj->stv);
+    struct mem_obj *o = mem_obj_of(obj);
+    CHECK(o->obj.oa.len > 0);
     mem_lock(m);
+    note_revision(m, revision);
     bool is_dead = atomic_load(&o->obj.is_dead);
+    if (!is_dead && o->record != CAT_NO_RECORD) {
+        seal_record(m, o, revision);
+    }
     if (!is_dead) {
         mem__inherit(m, o);
     }
@@ -305,7 +324,8 @@ static enum rc go_live(struct mem *m, struct mem_obj *o)
     return is_dead ? RC_STALE : RC_OK;
 }
 
-YIELDS static enum rc mem_final(struct stv_obj *obj, struct str oa, const struct stv_record *record)
+YIELDS static enum rc mem_prepare(struct stv_obj *obj, struct str oa,
+                                  const struct stv_record *record)
 {
     struct mem *m = mem_of(obj->stv);
     struct mem_obj *o = mem_obj_of(obj);
@@ -325,14 +345,11 @@ YIELDS static enum rc mem_final(struct stv_obj *obj, struct str oa, const struct
     char *to = slot_ptr(m, mem__oa_slot(o)) + at;
     memcpy(to, oa.ptr, oa.len);
     obj->oa = (struct str){to, oa.len};
-    if (record != NULL) {
-        stv_revision_seen(obj->stv, record->revision);
-    }
     if (mem_has_catalog(m)) {
         CHECK(record != NULL);
         write_record(m, o, record);
     }
-    return go_live(m, o);
+    return RC_OK;
 }
 
 /* ---- live, dead, deleted ---- */
@@ -565,7 +582,8 @@ static const struct stv_ops mem_ops = {
     .adopt = mem__adopt,
     .ref = mem__ref,
     .rel = mem__seg_unref,
-    .final = mem_final,
+    .prepare = mem_prepare,
+    .live = mem_live,
     .payload = mem__payload,
     .verify = mem_verify,
     .retime = mem_retime,

@@ -83,12 +83,31 @@ void stv_rel(struct stv_lease *lease)
     seg->stv->ops->rel(seg);
 }
 
-enum rc stv_final(struct stv_obj *obj, struct str oa, const struct stv_record *record)
+enum rc stv_prepare(struct stv_obj *obj, struct str oa, const struct stv_record *record)
 {
     CHECK_OBJ(obj, STV_OBJ_MAGIC);
     CHECK(!obj->is_final);
     CHECK(oa.len > 0);
-    return obj->stv->ops->final(obj, oa, record);
+    return obj->stv->ops->prepare(obj, oa, record);
+}
+
+enum rc stv_live(struct stv_obj *obj, uint64_t revision)
+{
+    CHECK_OBJ(obj, STV_OBJ_MAGIC);
+    CHECK(!obj->is_final);
+    return obj->stv->ops->live(obj, revision);
+}
+
+enum rc stv_final(struct stv_obj *obj, struct str oa, const struct stv_record *record)
+{
+    enum rc rc = stv_prepare(obj, oa, record);
+    return rc == RC_OK ? stv_live(obj, record == NULL ? 0 : record->revision) : rc;
+}
+
+struct stevedore *stv_of(const struct stv_obj *obj)
+{
+    CHECK_OBJ(obj, STV_OBJ_MAGIC);
+    return obj->stv;
 }
 
 void stv_set_owner(struct stv_obj *obj, void *owner)

@@ -132,9 +132,19 @@ void stv_rel(struct stv_lease *lease);
  * did not go live.  Yields. */
 YIELDS MUST_USE enum rc stv_final(struct stv_obj *obj, struct str oa,
                                   const struct stv_record *record);
+/* The same in two steps, for who has to draw the revision and make it live in one breath, under a
+ * lock of his own.  First all that takes time, with a record whose revision does not count yet; as
+ * long as the object is not live nothing of it changes for a next worker.  RC_NOSPACE.  Yields. */
+YIELDS MUST_USE enum rc stv_prepare(struct stv_obj *obj, struct str oa,
+                                    const struct stv_record *record);
+/* Then this, which only stores: RC_STALE as above.  Never suspends, takes no lock but the engine's.
+ */
+MUST_USE enum rc stv_live(struct stv_obj *obj, uint64_t revision);
 
 /* ---- a live object ---- */
 
+/* Whose object it is. */
+struct stevedore *stv_of(const struct stv_obj *obj);
 /* The owner is told of eviction; before final. */
 void stv_set_owner(struct stv_obj *obj, void *owner);
 /* The attributes of a final object; a borrow for as long as the object is not deleted. */

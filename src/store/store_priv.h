@@ -63,7 +63,8 @@ struct stv_ops {
     enum rc (*adopt)(struct stv_obj *to, struct stv_obj *from);
     enum rc (*ref)(struct stv_obj *obj, uint64_t body_off, bool map, struct stv_lease *out);
     void (*rel)(struct stv_seg *seg);
-    YIELDS enum rc (*final)(struct stv_obj *obj, struct str oa, const struct stv_record *record);
+    YIELDS enum rc (*prepare)(struct stv_obj *obj, struct str oa, const struct stv_record *record);
+    enum rc (*live)(struct stv_obj *obj, uint64_t revision);
     enum rc (*payload)(struct stv_obj *obj, struct obj_fd_payload *out);
     YIELDS enum rc (*verify)(struct stv_obj *obj);
     void (*retime)(struct stv_obj *obj, const struct stv_record *record);

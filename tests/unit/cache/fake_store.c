@@ -204,7 +204,7 @@ void stv_rel(struct stv_lease *lease)
     lease->seg = NULL;
 }
 
-enum rc stv_final(struct stv_obj *obj, struct str oa, const struct stv_record *record)
+enum rc stv_prepare(struct stv_obj *obj, struct str oa, const struct stv_record *record)
 {
     struct stevedore *stv = obj->stv;
     CHECK(!obj->has_interim);
@@ -218,18 +218,26 @@ enum rc stv_final(struct stv_obj *obj, struct str oa, const struct stv_record *r
     if (must_fail(&stv->fail_final)) {
         return RC_NOSPACE;
     }
-    char *copy = xmalloc(oa.len + 1);
-    memcpy(copy, oa.ptr, oa.len);
+    CHECK(!obj->is_final);
+    CHECK(obj->oa == NULL);
+    obj->oa = xmalloc(oa.len + 1);
+    memcpy(obj->oa, oa.ptr, oa.len);
+    obj->oa_len = oa.len;
+    obj->record = *record;
+    return RC_OK;
+}
+
+enum rc stv_live(struct stv_obj *obj, uint64_t revision)
+{
+    struct stevedore *stv = obj->stv;
     enum rc rc = RC_OK;
     lock(stv);
     CHECK(!obj->is_final);
+    CHECK(obj->oa != NULL);
     if (obj->is_dead) {
         rc = RC_STALE;
-        free(copy);
     } else {
-        obj->oa = copy;
-        obj->oa_len = oa.len;
-        obj->record = *record;
+        obj->record.revision = revision;
         obj->is_final = true;
         atomic_fetch_add(&stv->live, 1);
     }
@@ -238,6 +246,11 @@ enum rc stv_final(struct stv_obj *obj, struct str oa, const struct stv_record *r
 }
 
 /* ---- live ---- */
+
+struct stevedore *stv_of(const struct stv_obj *obj)
+{
+    return obj->stv;
+}
 
 void stv_set_owner(struct stv_obj *obj, void *owner)
 {

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* What the files of objects by key share:
+ *
+ *   kv.c         looking, and what needs no new value
+ *   kv_put.c     storing a value that comes in pieces, or is there
+ *   kv_change.c  what makes a new value of the old one
+ *   kv_url.c     keys that are URLs */
+#ifndef ENGINE_KV_PRIV_H
+#define ENGINE_KV_PRIV_H
+
+#include "cache/cache_swap.h"
+#include "engine/engine_priv.h"
+#include "engine/kv.h"
+
+enum { KV_STORES_MAX = 16 };
+
+/* ---- kv.c ---- */
+
+struct wrk *kv__wrk(const struct kv_session *s);
+/* Says why, for the client. */
+enum rc kv__refuse(struct kv_session *s, enum rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Before each operation: a flush that is due, and what the last one said. */
+void kv__begin(struct kv_session *s);
+/* RC_TOO_LONG; RC_MALFORMED: no bytes. */
+MUST_USE enum rc kv__digest(struct kv_session *s, struct str key, struct digest *digest);
+/* memcached's times as ours.  Gone at once: a TTL of 0. */
+uint64_t kv__ttl_ns(int64_t exptime, uint64_t now_ns);
+struct obj_times kv__times(const struct kv_session *s, int64_t exptime);
+/* How many seconds are left; -1: it never expires. */
+int64_t kv__ttl_left_s(const struct obj_times *times, uint64_t now_ns);
+/* Where entries of this digest go, in turn; NULL-terminated. */
+void kv__stores(const struct engine *engine, const struct digest *digest,
+                struct stevedore *list[KV_STORES_MAX + 1]);
+/* What stands behind a failure to find room: RC_NOSPACE, or RC_TOO_LONG: there is no room for that
+ * much in any store. */
+enum rc kv__no_room(const struct engine *engine, uint64_t bytes);
+
+/* What an earlier worker left is checked before it is used.  RC_NOT_FOUND: it was damaged, and is
+ * gone, as the reference is then.  Yields. */
+YIELDS MUST_USE enum rc kv__verify(struct kv_session *s, struct objcore **oc);
+
+/* ---- kv_put.c ---- */
+
+/* A value of which the bytes are there: pieces behind each other, from memory or an object. */
+struct kv_piece {
+    const char *bytes;  /* NULL: from ... */
+    struct objcore *oc; /* ... this object's body, which is complete */
+    uint64_t len;
+};
+/* Stores them under swap->digest.  As cache_put_commit, and RC_TOO_LONG.  Yields. */
+YIELDS MUST_USE enum rc kv__store_pieces(struct kv_session *s, struct cache_swap *swap,
+                                         const struct kv_piece *pieces, unsigned n, uint64_t *cas);
+
+/* ---- kv_change.c ---- */
+
+/* What is there under this digest, and what it says of itself.  Yields. */
+struct kv_old {
+    struct cache_seen seen;
+    struct obj_keyed keyed;
+    struct obj_times times;
+    uint64_t len;
+};
+YIELDS MUST_USE enum rc kv__find_old(struct kv_session *s, const struct digest *digest,
+                                     struct kv_old *old);
+void kv__drop_old(struct kv_old *old);
+/* Append and prepend: the new value is `piece`.  Yields. */
+YIELDS MUST_USE enum rc kv__join(struct kv_session *s, const struct kv_value *value,
+                                 const struct digest *digest, const struct kv_piece *piece,
+                                 uint64_t *cas);
+/* An empty entry for who shall fill it.  Yields. */
+YIELDS MUST_USE enum rc kv__vivify(struct kv_session *s, const struct digest *digest,
+                                   int64_t exptime);
+
+#endif
