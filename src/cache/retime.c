@@ -27,6 +27,7 @@ void core__record_times(struct objcore *oc)
         .ttl_ns = times.ttl_ns,
         .grace_ns = times.grace_ns,
         .keep_ns = times.keep_ns,
+        .supersedes = (oc->flags & CORE_SUPERSEDES) != 0,
     };
     stv_retime(oc->stv, &record);
 }

@@ -72,8 +72,8 @@ struct engine {
     struct list vcls;
     struct loaded *active;
     struct rng house_rng;
-    struct series series; /* of all loops, once an operator has begun it */
-    bool is_running;      /* loops have begun */
+    struct series series;         /* of all loops, once an operator has begun it */
+    bool is_running;              /* loops have begun */
     _Atomic uint64_t kv_flush_ns; /* when entries by key are to be forgotten; 0: not */
 };
 #define ENGINE_MAGIC 0x1f9b5c53u
