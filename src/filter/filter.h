@@ -104,12 +104,13 @@ struct filter_notes {
 
 /* What the codecs of one chain are given; borrowed until the chain is freed. */
 struct filter_env {
-    struct arena *arena;        /* for what lives as long as the chain; not for buffers */
-    struct filter_notes *notes; /* of this chain */
-    const void *arg;            /* of this candidate: what VCL or a module said beside its name */
-    size_t body_len;            /* SIZE_MAX: not known */
-    size_t expand_bytes_max;    /* no output is longer; 0: no limit */
-    unsigned expand_ratio_max;  /* nor so many times longer than what was read, past 1 MiB; 0 */
+    struct arena *arena;         /* for what lives as long as the chain; not for buffers */
+    struct filter_notes *notes;  /* of this chain */
+    const struct filter *filter; /* of this step */
+    const void *arg;             /* of this candidate: what VCL or a module said beside its name */
+    size_t body_len;             /* SIZE_MAX: not known */
+    size_t expand_bytes_max;     /* no output is longer; 0: no limit */
+    unsigned expand_ratio_max;   /* nor so many times longer than what was read, past 1 MiB; 0 */
     int gzip_level, gzip_memlevel;
     unsigned brotli_quality, zstd_level;
     size_t buffer_bytes_max; /* that `buffer` may hold */

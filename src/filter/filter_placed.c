@@ -21,7 +21,7 @@ static void queue_closer(struct planning *planning, unsigned at, struct str clos
     if (planning_wants(planning, opener) || planning_wants(planning, wanted)) {
         return;
     }
-    planning_add(planning, wanted, FILTER_STEVEDORE, NULL);
+    planning_add(planning, wanted, FILTER_STEVEDORE);
 }
 
 void filter__gunzip_placed(struct planning *planning, unsigned at)
@@ -57,7 +57,7 @@ void filter__esi_placed(struct planning *planning, unsigned at)
     }
     const struct filter *both = filter_find(FILTER_VFP, STR("esi_gzip"));
     CHECK(both != NULL);
-    planning_add(planning, both, planning_pos(planning, at), planning_arg(planning, at));
+    planning_add_like(planning, both, planning_pos(planning, at), at);
     if (!planning_wants(planning, both)) {
         return; /* somebody removed it */
     }

@@ -23,7 +23,7 @@
  *
  * How: chains are tried one after the other in the order of rule 6, each from its beginning, since
  * filters that are placed change candidates and chain; a chain that can become no better than the
- * best so far is given up.  A filter that leaves the format alone, and does nothing else to the
+ * best so far is given up.  A filter that leaves every format alone, and does nothing else to the
  * plan, loses nothing by being placed where it fits; so there is nothing to try beside it, and the
  * usual question has one chain or two.  After PLACINGS_MAX the best so far is the answer: with
  * dozens of candidates that exclude each other it may miss rules 1 to 5. */
@@ -178,11 +178,20 @@ static void add_move(struct search *s, unsigned part, uint8_t target)
     s->moves[s->moves_count++] = (struct move){.part = (uint8_t)part, .target = target};
 }
 
+/* It leaves each format that it takes as it is: at no other place would it be of more use. */
+static bool leaves_formats(const struct part *part, uint8_t format)
+{
+    const struct shape *shape = &part->shape;
+    bool keeps = (part->filter->flags & FILTER_KEEPS_FORMAT) != 0;
+    return shape->keeps_any || (keeps && (shape->in & ~shape->out) == 0) ||
+           (shape->in == plan__bit(format) && shape->out_default == format);
+}
+
 /* Nothing is lost when it is placed here, before all others. */
 static bool is_free(const struct planning *p, const struct part *part)
 {
     if (part->filter->placed != NULL || (part->filter->flags & FILTER_IS_LAST) != 0 ||
-        plan__out(part->filter, &part->shape, p->format) != p->format) {
+        !leaves_formats(part, p->format)) {
         return false;
     }
     for (unsigned n = 0; n < p->parts_count; n++) {
@@ -273,11 +282,9 @@ static bool is_wanted(const struct planning *p, const struct filter *fill)
     return false;
 }
 
-/* The nearest formats that the others take: breadth first, so the first way found is shortest. */
-static void list_gaps(struct search *s)
+/* Those that do not fit, and are to. */
+static unsigned list_lacking(const struct planning *p, uint8_t *lacking)
 {
-    struct planning *p = &s->p;
-    uint8_t lacking[PLAN_PARTS_MAX];
     unsigned count = 0;
     for (unsigned n = 0; n < p->parts_count; n++) {
         const struct part *part = &p->parts[p->order[n]];
@@ -286,7 +293,15 @@ static void list_gaps(struct search *s)
             lacking[count++] = p->order[n];
         }
     }
-    uint8_t queue[PLAN_FORMATS_MAX] = {p->format};
+    return count;
+}
+
+/* The nearest formats that these take: breadth first, so the first way found is shortest. */
+static void list_gaps(struct search *s, uint8_t *lacking, unsigned count)
+{
+    struct planning *p = &s->p;
+    uint8_t queue[PLAN_FORMATS_MAX];
+    queue[0] = p->format;
     unsigned queued = 1;
     uint64_t seen = plan__bit(p->format);
     for (unsigned at = 0; at < queued && count > 0; at++) {
@@ -317,12 +332,14 @@ static enum rc list_moves(struct search *s)
         return RC_OK;
     }
     bool is_filled = p->steps_count > 0 && p->steps[p->steps_count - 1].part == PLAN_NO_PART;
-    if (is_filled && s->moves_count > 0) {
+    uint8_t lacking[PLAN_PARTS_MAX];
+    unsigned count = is_filled && s->moves_count > 0 ? 0 : list_lacking(p, lacking);
+    if (count == 0) {
         return RC_OK;
     }
     enum rc rc = plan__know_fills(p);
     if (rc == RC_OK) {
-        list_gaps(s);
+        list_gaps(s, lacking, count);
     }
     return rc;
 }
@@ -376,13 +393,15 @@ static enum rc build(struct search *s, unsigned given, bool *is_whole)
         }
         s->others[s->depth] = (uint8_t)s->moves_count;
         make_move(s, s->choices[s->depth]);
-        if (s->has_best && s->depth + 1 >= given) {
-            struct cost least = cost_at_least(&s->p);
-            if (!is_better(&least, &s->best)) {
-                *is_whole = false;
-                s->depth++;
-                return RC_OK;
-            }
+        if (!s->has_best || s->depth + 1 < given) {
+            continue;
+        }
+        rc = plan__know_fills(&s->p);
+        struct cost least = rc == RC_OK ? cost_at_least(&s->p) : s->best;
+        if (rc != RC_OK || !is_better(&least, &s->best)) {
+            *is_whole = false;
+            s->depth++;
+            return rc;
         }
     }
 }
@@ -465,6 +484,8 @@ static enum rc write_steps(const struct planning *p, struct arena *arena, struct
             .in = p->formats[step->in],
             .out = p->formats[step->out],
             .is_builtin = is_builtin,
+            .want = is_builtin || step->part >= p->asked_count ? PLAN_NO_WANT : step->part,
+            .arg_of = is_builtin ? PLAN_NO_WANT : part->from,
         };
     }
     out->steps = steps;
@@ -492,6 +513,8 @@ static enum rc write_left(const struct planning *p, struct arena *arena, struct 
         *left = (struct plan_left){
             .want = {.filter = part->filter, .pos = part->pos, .arg = part->arg},
             .reason = plan__reason(p, part, arena),
+            .index = n < p->asked_count ? (uint8_t)n : PLAN_NO_WANT,
+            .arg_of = part->from,
         };
         if (left->reason == NULL) {
             return RC_LIMIT;

@@ -93,6 +93,8 @@ static void give_formats(struct plan_step *step, struct str format, struct str f
     }
 }
 
+/* As many parameters as a question has parts; it is asked in one place.
+ * NOLINTNEXTLINE(readability-function-size) */
 enum rc plan_given(enum filter_side side, struct str from, struct str names,
                    const struct plan_want *more, unsigned more_count, struct arena *arena,
                    struct plan *out, struct str *unknown)

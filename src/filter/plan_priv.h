@@ -9,7 +9,7 @@
 
 enum {
     PLAN_PARTS_MAX = 2 * PLAN_WANTS_MAX, /* asked for, and queued by filters */
-    PLAN_NO_PART = 255,
+    PLAN_NO_PART = PLAN_NO_WANT,
     PLAN_NO_FORMAT = 255,
 };
 
@@ -36,7 +36,7 @@ struct part {
     enum filter_pos pos; /* never DEFAULT */
     enum part_state state;
     const struct filter *by;
-    uint8_t from;        /* the want whose arg it has; PLAN_NO_PART: its arg is its own */
+    uint8_t from;        /* the want whose arg it has; PLAN_NO_WANT: its arg is its own */
     bool is_format_only; /* it may fill gaps: all that it is for is the format */
 };
 

@@ -213,12 +213,6 @@ enum filter_pos planning_pos(const struct planning *planning, unsigned at)
     return step->part == PLAN_NO_PART ? FILTER_DEFAULT : planning->parts[step->part].pos;
 }
 
-const void *planning_arg(const struct planning *planning, unsigned at)
-{
-    const struct step *step = step_at(planning, at);
-    return step->part == PLAN_NO_PART ? NULL : planning->parts[step->part].arg;
-}
-
 bool planning_wants(const struct planning *planning, const struct filter *filter)
 {
     for (unsigned n = 0; n < planning->parts_count; n++) {
@@ -241,28 +235,39 @@ bool planning_makes(const struct planning *planning, struct str format)
     return false;
 }
 
-void planning_add(struct planning *planning, const struct filter *filter, enum filter_pos pos,
-                  const void *arg)
+/* `from`: the part whose arg it gets; PLAN_NO_PART: none. */
+static void add_queued(struct planning *p, const struct filter *filter, enum filter_pos pos,
+                       uint8_t from)
 {
-    unsigned before = planning->formats_count;
+    unsigned before = p->formats_count;
     /* A filter that adds without end comes to its end here. */
-    if (planning->parts_count == PLAN_PARTS_MAX || is_without(planning->ask, filter)) {
+    if (p->parts_count == PLAN_PARTS_MAX || is_without(p->ask, filter)) {
         return;
     }
-    uint8_t hook = planning->hook_part;
-    bool is_its = hook != PLAN_NO_PART && arg != NULL && planning->parts[hook].arg == arg;
-    uint8_t from = is_its ? planning->parts[hook].from : PLAN_NO_PART;
-    unsigned added = planning->parts_count;
-    add_part(planning, filter, pos, arg, from);
-    if (planning->formats_overflow) {
+    unsigned added = p->parts_count;
+    const struct part *like = from == PLAN_NO_PART ? NULL : &p->parts[from];
+    add_part(p, filter, pos, like == NULL ? NULL : like->arg,
+             like == NULL ? PLAN_NO_WANT : like->from);
+    if (p->formats_overflow) {
         /* It could not be matched; the plan goes on without it, and says so. */
-        planning->formats_overflow = false;
-        planning->formats_count = before;
-        planning->parts[added].shape = (struct shape){.out_default = PLAN_NO_FORMAT};
+        p->formats_overflow = false;
+        p->formats_count = before;
+        p->parts[added].shape = (struct shape){.out_default = PLAN_NO_FORMAT};
     }
-    if (hook != PLAN_NO_PART) {
-        planning->parts[hook].by = filter;
+    if (p->hook_part != PLAN_NO_PART) {
+        p->parts[p->hook_part].by = filter;
     }
+}
+
+void planning_add(struct planning *planning, const struct filter *filter, enum filter_pos pos)
+{
+    add_queued(planning, filter, pos, PLAN_NO_PART);
+}
+
+void planning_add_like(struct planning *planning, const struct filter *filter, enum filter_pos pos,
+                       unsigned at)
+{
+    add_queued(planning, filter, pos, step_at(planning, at)->part);
 }
 
 void planning_drop(struct planning *planning, const struct filter *filter)

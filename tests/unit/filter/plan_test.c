@@ -208,8 +208,8 @@ static const struct filter leaf = {
 static void add_without_end(struct planning *planning, unsigned at)
 {
     const struct filter *self = planning_at(planning, at);
-    planning_add(planning, self, FILTER_DEFAULT, planning_arg(planning, at));
-    planning_add(planning, self, FILTER_FETCH, NULL);
+    planning_add_like(planning, self, FILTER_DEFAULT, at);
+    planning_add(planning, self, FILTER_FETCH);
 }
 
 static void remove_the_first(struct planning *planning, unsigned at)
@@ -221,7 +221,7 @@ static void remove_the_first(struct planning *planning, unsigned at)
 
 static void take_the_other_s_place(struct planning *planning, unsigned at)
 {
-    planning_add(planning, planning_at(planning, at), FILTER_LAST, NULL);
+    planning_add(planning, planning_at(planning, at), FILTER_LAST);
     planning_remove(planning, at);
 }
 
@@ -264,7 +264,7 @@ static void look_around(struct planning *planning, unsigned at)
     assert_true(planning_wants(planning, filter_find(FILTER_VFP, STR("gzip"))));
     planning_drop(planning, filter_find(FILTER_VFP, STR("gzip")));
     assert_false(planning_makes(planning, STR("gzip")));
-    planning_add(planning, &leaf, FILTER_DEFAULT, NULL);
+    planning_add(planning, &leaf, FILTER_DEFAULT);
 }
 
 static void a_filter_sees_the_chain_and_the_candidates(void **state)
