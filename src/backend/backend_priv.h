@@ -32,7 +32,7 @@ struct endpoint {
 };
 struct endpoints {
     unsigned count;
-    struct endpoint at[ENDPOINT_MAX]; /* in the order in which they are tried */
+    struct endpoint at[ENDPOINT_MAX]; /* IPv4 first, where there are both */
 };
 /* Blocks. */
 MUST_USE enum rc endpoint__resolve(const struct backend_spec *spec, struct endpoints *out);
@@ -40,9 +40,11 @@ MUST_USE enum rc endpoint__resolve(const struct backend_spec *spec, struct endpo
 void endpoint__put(struct sb *sb, const struct sockaddr_storage *sa, socklen_t len);
 /* The host alone. */
 void endpoint__host(struct sb *sb, const struct endpoint *end);
-/* Connects to the first that answers; *which tells.  As sock_connect.  Yields. */
-YIELDS MUST_USE enum rc endpoint__connect(const struct endpoints *ends, uint64_t timeout_ns,
-                                          struct sock *sock, const struct endpoint **which);
+/* Connects to the first that answers, in the order that the parameters say; *which tells.  As
+ * sock_connect.  Yields. */
+YIELDS MUST_USE enum rc endpoint__connect(const struct endpoints *ends, const struct params *params,
+                                          uint64_t timeout_ns, struct sock *sock,
+                                          const struct endpoint **which);
 
 /* ---- the queue before max_connections (queue.c) ---- */
 

@@ -43,7 +43,6 @@ static enum rc resolve_name(const struct backend_spec *spec, struct endpoints *o
         end->len = at->ai_addrlen;
     }
     freeaddrinfo(found);
-    /* IPv4 first, as with Varnish's prefer_ipv6 at its default. */
     if (out->count == 2 && out->at[0].sa.ss_family == AF_INET6) {
         struct endpoint first = out->at[0];
         out->at[0] = out->at[1];
@@ -93,12 +92,13 @@ void endpoint__host(struct sb *sb, const struct endpoint *end)
     sb_put(sb, has_host ? str_of(host) : STR("0.0.0.0"));
 }
 
-enum rc endpoint__connect(const struct endpoints *ends, uint64_t timeout_ns, struct sock *sock,
-                          const struct endpoint **which)
+enum rc endpoint__connect(const struct endpoints *ends, const struct params *params,
+                          uint64_t timeout_ns, struct sock *sock, const struct endpoint **which)
 {
+    bool is_turned = ends->count == 2 && param(params, prefer_ipv6) != 0;
     enum rc rc = RC_UNREACHABLE;
     for (unsigned i = 0; i < ends->count; i++) {
-        const struct endpoint *end = &ends->at[i];
+        const struct endpoint *end = &ends->at[is_turned ? 1 - i : i];
         *which = end;
         rc = sock_connect(sock, (const struct sockaddr *)&end->sa, end->len,
                           clock_after(clock_mono_ns(), timeout_ns));

@@ -354,7 +354,7 @@ static YIELDS enum rc open_socket(struct backend *b, const struct backend_ask *a
     uint64_t timeout_ns =
         ask->connect_timeout_ns > 0 ? ask->connect_timeout_ns : backend__connect_timeout_ns(b);
     const struct endpoint *remote = NULL;
-    rc = endpoint__connect(&b->ends, timeout_ns, &c->sock, &remote);
+    rc = endpoint__connect(&b->ends, b->set->conf.params, timeout_ns, &c->sock, &remote);
     holddown__leave(&b->conns->holddown, b->set->conf.params, rc, clock_mono_ns());
     if (rc == RC_OK) {
         note_ends(c, remote);

@@ -37,6 +37,7 @@ struct probe {
     size_t preamble_len;
     struct loop *home;
     struct vsl *log;
+    const struct params *params;
     /* Of the home loop alone. */
     struct timer timer;
     bool is_poking;
@@ -259,7 +260,7 @@ static YIELDS void poke_once(const struct probe *p, struct poke *poke)
     const struct endpoint *end = NULL;
     uint64_t began_ns = clock_mono_ns();
     struct sock_limit limit = {clock_after(began_ns, p->spec.timeout_ns), NEVER};
-    poke->connect_rc = endpoint__connect(&p->ends, p->spec.timeout_ns, &sock, &end);
+    poke->connect_rc = endpoint__connect(&p->ends, p->params, p->spec.timeout_ns, &sock, &end);
     if (poke->connect_rc != RC_OK) {
         say(poke, "Open error", poke->connect_rc);
         return;
@@ -448,6 +449,7 @@ enum rc probe__new(struct backend *b, const struct probe_spec *spec, struct str 
     p->preamble = str_dup(preamble);
     p->preamble_len = preamble.len;
     p->log = b->set->conf.log;
+    p->params = b->set->conf.params;
     /* Spread by name, so that many probes are not one loop's. */
     struct run *run = b->set->conf.run;
     unsigned sum = 0;

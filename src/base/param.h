@@ -40,19 +40,34 @@ enum param_bits_id {
 enum param_debug_bit {
 #define PARAM_DEBUG_BIT(name, text) PARAM_DEBUG_##name,
 #define PARAM_FEATURE_BIT(name, text)
+#define PARAM_EXPERIMENTAL_BIT(name, text)
 #include "base/param_bits.def"
 #undef PARAM_DEBUG_BIT
 #undef PARAM_FEATURE_BIT
+#undef PARAM_EXPERIMENTAL_BIT
     PARAM_DEBUG__COUNT
 };
 
 enum param_feature_bit {
 #define PARAM_DEBUG_BIT(name, text)
 #define PARAM_FEATURE_BIT(name, text) PARAM_FEATURE_##name,
+#define PARAM_EXPERIMENTAL_BIT(name, text)
 #include "base/param_bits.def"
 #undef PARAM_DEBUG_BIT
 #undef PARAM_FEATURE_BIT
+#undef PARAM_EXPERIMENTAL_BIT
     PARAM_FEATURE__COUNT
+};
+
+enum param_experimental_bit {
+#define PARAM_DEBUG_BIT(name, text)
+#define PARAM_FEATURE_BIT(name, text)
+#define PARAM_EXPERIMENTAL_BIT(name, text) PARAM_EXPERIMENTAL_##name,
+#include "base/param_bits.def"
+#undef PARAM_DEBUG_BIT
+#undef PARAM_FEATURE_BIT
+#undef PARAM_EXPERIMENTAL_BIT
+    PARAM_EXPERIMENTAL__COUNT
 };
 
 struct params {

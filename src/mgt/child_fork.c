@@ -66,8 +66,7 @@ static enum rc open_ends(struct child_ends *ends, struct cli_text *why)
 
 enum rc child__prepare(struct mgt *mgt, struct child_ends *ends, struct cli_text *why)
 {
-    int depth = (int)param(mgt->params.shared, listen_depth);
-    enum rc rc = mgt__listens_open(&mgt->listens, loops_of(mgt), depth, why);
+    enum rc rc = mgt__listens_open(&mgt->listens, loops_of(mgt), mgt->params.shared, why);
     if (rc != RC_OK) {
         return rc;
     }
@@ -171,7 +170,6 @@ NORETURN static void become_worker(struct mgt *mgt, struct child_ends *ends)
                                .cli_fd = ends->cli_theirs,
                                .workdir = mgt->dir.path,
                                .workdir_fd = mgt->dir.fd,
-                               .module_path = mgt->vcls.module_path,
                                .identity = mgt->identity,
                                .generation = mgt->child.generation};
     int status = mgt->worker(&conf);

@@ -96,6 +96,30 @@ static void put_bits(struct cli_text *out, enum param_bits_id id)
     cli_text_add(out, STR(".RE\n"));
 }
 
+static void put_string(struct cli_text *out, const struct param_row *row)
+{
+    cli_text_printf(out, ".TP\n.B ");
+    put_text(out, row->name);
+    put_text(out, row->text);
+    cli_text_printf(out, "Default ");
+    put_text(out, param_string_preset(row->string));
+}
+
+static void put_row(struct cli_text *out, const struct param_row *row)
+{
+    switch (row->kind) {
+    case PARAM_ROW_VALUE:
+        put_param(out, param_desc(row->id));
+        break;
+    case PARAM_ROW_BITS:
+        put_bits(out, row->bits);
+        break;
+    case PARAM_ROW_STRING:
+        put_string(out, row);
+        break;
+    }
+}
+
 static void params_page(struct cli_text *out)
 {
     /* Too many for a stack. */
@@ -113,11 +137,7 @@ static void params_page(struct cli_text *out)
             if (((rows[i].flags & PARAM_INERT) != 0) != (inert != 0)) {
                 continue;
             }
-            if (rows[i].is_bits) {
-                put_bits(out, rows[i].bits);
-            } else {
-                put_param(out, param_desc(rows[i].id));
-            }
+            put_row(out, &rows[i]);
         }
     }
     free(rows);

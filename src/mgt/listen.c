@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/tcp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,8 +213,15 @@ static void shut_tcp(struct mgt_listen *listen)
     listen->fds_count = 0;
 }
 
-static enum rc open_tcp(struct mgt_listen *l, unsigned loops, int depth, struct cli_text *why)
+static int depth_of(const struct params *params)
 {
+    return (int)param(params, listen_depth);
+}
+
+static enum rc open_tcp(struct mgt_listen *l, unsigned loops, const struct params *params,
+                        struct cli_text *why)
+{
+    int fastopen_depth = param(params, tcp_fastopen) != 0 ? depth_of(params) : 0;
     if (l->fds_count != loops) {
         shut_tcp(l);
     }
@@ -228,8 +236,10 @@ static enum rc open_tcp(struct mgt_listen *l, unsigned loops, int depth, struct 
         l->fds[l->fds_count++] = fd;
     }
     for (unsigned i = 0; i < loops; i++) {
+        mgt__keepalive_apply(params, l->fds[i]);
         /* Of a socket that listens already this sets the depth. */
-        if (listen(l->fds[i], depth) != 0) {
+        if (!set_option(l->fds[i], IPPROTO_TCP, TCP_FASTOPEN, fastopen_depth) ||
+            listen(l->fds[i], depth_of(params)) != 0) {
             return could_not(&l->spec, why);
         }
     }
@@ -247,7 +257,7 @@ static void shut_unix(struct mgt_listen *listen)
     listen->fds_count = 0;
 }
 
-static enum rc open_unix(struct mgt_listen *l, int depth, struct cli_text *why)
+static enum rc open_unix(struct mgt_listen *l, const struct params *params, struct cli_text *why)
 {
     if (l->reserve_fd < 0) {
         enum rc rc = bind_unix(l, why);
@@ -256,7 +266,7 @@ static enum rc open_unix(struct mgt_listen *l, int depth, struct cli_text *why)
             return rc;
         }
     }
-    if (listen(l->reserve_fd, depth) != 0) {
+    if (listen(l->reserve_fd, depth_of(params)) != 0) {
         return could_not(&l->spec, why);
     }
     if (l->fds == NULL) {
@@ -267,15 +277,15 @@ static enum rc open_unix(struct mgt_listen *l, int depth, struct cli_text *why)
     return RC_OK;
 }
 
-enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops, int depth,
+enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops, const struct params *params,
                           struct cli_text *why)
 {
     CHECK(loops > 0);
     CHECK(loops <= MGT_LOOPS_MAX);
     for (unsigned i = 0; i < listens->count; i++) {
         struct mgt_listen *listen = &listens->at[i];
-        enum rc rc = listen->spec.is_unix ? open_unix(listen, depth, why)
-                                          : open_tcp(listen, loops, depth, why);
+        enum rc rc = listen->spec.is_unix ? open_unix(listen, params, why)
+                                          : open_tcp(listen, loops, params, why);
         if (rc != RC_OK) {
             return rc;
         }

@@ -479,6 +479,7 @@ static struct mgt *mgt_make(const struct mgt_args *args, worker_main_fn *worker,
 
 static void mgt_unmake(struct mgt *mgt)
 {
+    mgt__params_end(&mgt->params);
     (void)munmap(mgt->params.shared, sizeof *mgt->params.shared);
     (void)munmap(mgt->panic, sizeof *mgt->panic);
     free(mgt);

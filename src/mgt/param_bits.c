@@ -17,17 +17,31 @@ struct bit_row {
 static const struct bit_row debug_rows[PARAM_DEBUG__COUNT] = {
 #define PARAM_DEBUG_BIT(name, text) {#name, text},
 #define PARAM_FEATURE_BIT(name, text)
+#define PARAM_EXPERIMENTAL_BIT(name, text)
 #include "base/param_bits.def"
 #undef PARAM_DEBUG_BIT
 #undef PARAM_FEATURE_BIT
+#undef PARAM_EXPERIMENTAL_BIT
 };
 
 static const struct bit_row feature_rows[PARAM_FEATURE__COUNT] = {
 #define PARAM_DEBUG_BIT(name, text)
 #define PARAM_FEATURE_BIT(name, text) {#name, text},
+#define PARAM_EXPERIMENTAL_BIT(name, text)
 #include "base/param_bits.def"
 #undef PARAM_DEBUG_BIT
 #undef PARAM_FEATURE_BIT
+#undef PARAM_EXPERIMENTAL_BIT
+};
+
+static const struct bit_row experimental_rows[PARAM_EXPERIMENTAL__COUNT] = {
+#define PARAM_DEBUG_BIT(name, text)
+#define PARAM_FEATURE_BIT(name, text)
+#define PARAM_EXPERIMENTAL_BIT(name, text) {#name, text},
+#include "base/param_bits.def"
+#undef PARAM_DEBUG_BIT
+#undef PARAM_FEATURE_BIT
+#undef PARAM_EXPERIMENTAL_BIT
 };
 
 static const char *debug_name(unsigned bit)
@@ -50,6 +64,17 @@ static const char *feature_text(unsigned bit)
     return feature_rows[bit].text;
 }
 
+static const char *experimental_name(unsigned bit)
+{
+    return experimental_rows[bit].name;
+}
+
+static const char *experimental_text(unsigned bit)
+{
+    return experimental_rows[bit].text;
+}
+
+#define INERT_ PARAM_INERT
 static const struct param_bits_desc table[PARAM_BITS__COUNT] = {
 #define PARAM(name, ...)
 #define PARAM_BITS(set, tags, bits_flags, bits_text)                                               \
@@ -57,6 +82,8 @@ static const struct param_bits_desc table[PARAM_BITS__COUNT] = {
 #define PARAM_DEBUG_BITS .count = PARAM_DEBUG__COUNT, .bit_name = debug_name, .bit_text = debug_text
 #define PARAM_FEATURE_BITS                                                                         \
     .count = PARAM_FEATURE__COUNT, .bit_name = feature_name, .bit_text = feature_text
+#define PARAM_EXPERIMENTAL_BITS                                                                    \
+    .count = PARAM_EXPERIMENTAL__COUNT, .bit_name = experimental_name, .bit_text = experimental_text
 #define PARAM_VSL_BITS .count = 64 * PARAM_BITS_WORDS, .bit_name = vsl_tag_name, .shows_clear = true
 #include "base/param.def"
 #undef PARAM

@@ -268,30 +268,22 @@ void param_rows(struct param_row *rows)
 {
     for (unsigned i = 0; i < PARAM__COUNT; i++) {
         const struct param_desc *desc = param_desc((enum param_id)i);
-        rows[i] =
-            (struct param_row){.name = desc->name, .id = (enum param_id)i, .flags = desc->flags};
+        rows[i] = (struct param_row){.name = desc->name,
+                                     .kind = PARAM_ROW_VALUE,
+                                     .id = (enum param_id)i,
+                                     .flags = desc->flags,
+                                     .text = desc->text};
     }
     for (unsigned i = 0; i < PARAM_BITS__COUNT; i++) {
         const struct param_bits_desc *desc = param_bits_desc((enum param_bits_id)i);
         rows[PARAM__COUNT + i] = (struct param_row){.name = desc->name,
-                                                    .is_bits = true,
+                                                    .kind = PARAM_ROW_BITS,
                                                     .bits = (enum param_bits_id)i,
-                                                    .flags = desc->flags};
+                                                    .flags = desc->flags,
+                                                    .text = desc->text};
+    }
+    for (unsigned i = 0; i < PARAM_STRING__COUNT; i++) {
+        rows[PARAM__COUNT + PARAM_BITS__COUNT + i] = param_string_row((enum param_string_id)i);
     }
     qsort(rows, PARAM_ROWS, sizeof rows[0], by_name);
-}
-
-bool param_is_foreign(struct str name)
-{
-    static const char *const names[] = {
-#define PARAM_FOREIGN(name) #name,
-#include "mgt/param_foreign.def"
-#undef PARAM_FOREIGN
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (str_eq(name, str_of(names[i]))) {
-            return true;
-        }
-    }
-    return false;
 }

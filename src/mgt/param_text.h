@@ -7,15 +7,25 @@
 #include "base/param.h"
 #include "mgt/cli_proto.h"
 
-/* A row of either kind; rows are numbered in the order of their names. */
+enum param_string_id {
+#define PARAM_STRING(name, ...) PARAM_STRING_##name,
+#include "mgt/param_strings.def"
+#undef PARAM_STRING
+    PARAM_STRING__COUNT
+};
+
+/* A row of any kind; rows are numbered in the order of their names. */
+enum param_row_kind { PARAM_ROW_VALUE, PARAM_ROW_BITS, PARAM_ROW_STRING };
 struct param_row {
     const char *name;
-    bool is_bits;
-    enum param_id id;        /* unless is_bits */
-    enum param_bits_id bits; /* if is_bits */
+    enum param_row_kind kind;
+    enum param_id id; /* the one of these that `kind` says */
+    enum param_bits_id bits;
+    enum param_string_id string;
     unsigned flags;
+    const char *text;
 };
-enum { PARAM_ROWS = PARAM__COUNT + PARAM_BITS__COUNT };
+enum { PARAM_ROWS = PARAM__COUNT + PARAM_BITS__COUNT + PARAM_STRING__COUNT };
 
 /* All rows, sorted; `rows` has PARAM_ROWS places. */
 void param_rows(struct param_row *rows);
@@ -49,7 +59,14 @@ void param_bits_format(enum param_bits_id id, const uint64_t *words, struct cli_
 /* What `default` means. */
 void param_bits_preset(enum param_bits_id id, uint64_t *words);
 
-/* Whether Varnish has a parameter of this name that is not there yet. */
-bool param_is_foreign(struct str name);
+/* ---- texts (param_string.c) ---- */
+
+struct param_row param_string_row(enum param_string_id id);
+const char *param_string_preset(enum param_string_id id);
+/* Adds to *value what is to be kept.  RC_INVALID, as param_parse. */
+MUST_USE enum rc param_string_read(enum param_string_id id, struct str text, struct cli_text *value,
+                                   struct cli_text *why);
+/* As a JSON value. */
+void param_string_json(enum param_string_id id, struct str value, struct cli_text *out);
 
 #endif

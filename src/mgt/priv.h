@@ -100,9 +100,9 @@ struct mgt_listens {
 /* Binds every address of a spec.  *why: one line. */
 MUST_USE enum rc mgt__listens_add(struct mgt_listens *listens, const struct listen_spec *spec,
                                   struct cli_text *why);
-/* Makes sure that each has `loops` listening sockets. */
-MUST_USE enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops, int depth,
-                                   struct cli_text *why);
+/* Makes sure that each has `loops` listening sockets, with the options that the parameters say. */
+MUST_USE enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops,
+                                   const struct params *params, struct cli_text *why);
 /* Nobody is connected any more; the addresses stay ours. */
 void mgt__listens_shut(struct mgt_listens *listens);
 void mgt__listens_end(struct mgt_listens *listens);
@@ -255,14 +255,40 @@ struct mgt_params {
     struct params *shared;
     struct param_row rows[PARAM_ROWS];
     bool is_protected[PARAM_ROWS];
+    uint64_t preset[PARAM__COUNT]; /* the table's, but where the system has one of its own */
+    char *strings[PARAM_STRING__COUNT];
 };
 void mgt__params_init(struct mgt_params *params);
-/* Both: RC_INVALID, RC_NOT_FOUND (no such parameter), *why says so.  *note (may be NULL): what the
- * operator should know. */
+void mgt__params_end(struct mgt_params *params);
+void mgt__params_bits(const struct mgt_params *params, enum param_bits_id id, uint64_t *words);
+/* Both: RC_INVALID, RC_NOT_FOUND (no such parameter), RC_UNSUPPORTED (not on this system), *why
+ * says so.  *note (may be NULL): what the operator should know. */
 MUST_USE enum rc mgt__params_set(struct mgt_params *params, struct str name, struct str value,
                                  struct cli_text *why, struct cli_text *note);
 MUST_USE enum rc mgt__params_protect(struct mgt_params *params, struct str names,
                                      struct cli_text *why);
+
+/* ---- param_show.c ---- */
+
+void mgt__param_show_short(const struct mgt_params *params, const struct param_row *row,
+                           struct cli_text *out);
+void mgt__param_show_long(const struct mgt_params *params, const struct param_row *row,
+                          struct cli_text *out);
+void mgt__param_show_json(const struct mgt_params *params, const struct param_row *row,
+                          struct cli_text *out);
+/* Its default, so that mgt__params_set understands it (but for sets of bits). */
+void mgt__param_preset(const struct mgt_params *params, const struct param_row *row,
+                       struct cli_text *out);
+bool mgt__param_is_preset(const struct mgt_params *params, const struct param_row *row);
+
+/* ---- keepalive.c: TCP's probes of idle connections ---- */
+
+/* What the system does unless it is told otherwise becomes the default. */
+void mgt__keepalive_preset(struct mgt_params *params);
+/* For one that is to listen; its connections inherit it. */
+void mgt__keepalive_apply(const struct params *params, int fd);
+/* After a parameter was set: for those that listen, if it is one of these. */
+void mgt__keepalive_changed(struct mgt *mgt, enum param_id id);
 
 /* ---- all of it ---- */
 

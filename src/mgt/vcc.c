@@ -392,10 +392,11 @@ enum rc mgt__vcc_compile(struct mgt *mgt, const char *name, const struct str *te
     const char **labels = labels_of(mgt);
     const struct params *p = mgt->params.shared;
     struct job job = {
-        .conf = {.vcl_path = mgt->vcls.vcl_path,
-                 .module_path = mgt->vcls.module_path,
+        .conf = {.vcl_path = mgt->params.strings[PARAM_STRING_vcl_path],
+                 .module_path = mgt->params.strings[PARAM_STRING_vmod_path],
                  .unsafe_path = param(p, vcc_unsafe_path) != 0,
                  .allow_unused = param(p, vcc_err_unref) == 0,
+                 .is_interpreted = param(p, pcre2_jit_compilation) == 0,
                  .stores = stores,
                  .labels = labels},
         .name = name,

@@ -15,25 +15,11 @@
 void mgt__vcls_init(struct mgt_vcls *vcls)
 {
     list_init(&vcls->all);
-    vcls->vcl_path = xstrdup("/etc/varnish:/usr/share/varnish/vcl");
-    vcls->module_path = xstrdup("/usr/lib/objmapper/modules");
-}
-
-bool mgt__vcls_set_path(struct mgt *mgt, struct str name, struct str value)
-{
-    bool is_vcl = str_eq(name, STR("vcl_path"));
-    if (!is_vcl && !str_eq(name, STR("vmod_path"))) {
-        return false;
-    }
-    char **path = is_vcl ? &mgt->vcls.vcl_path : &mgt->vcls.module_path;
-    free(*path);
-    *path = str_dup(value);
-    return true;
 }
 
 bool mgt__vcls_is_there(struct mgt *mgt, const char *file)
 {
-    struct str dirs = file[0] == '/' ? STR("") : str_of(mgt->vcls.vcl_path);
+    struct str dirs = file[0] == '/' ? STR("") : str_of(mgt->params.strings[PARAM_STRING_vcl_path]);
     bool is_there = false;
     do {
         struct str dir = str_cut(&dirs, ':');
@@ -64,6 +50,7 @@ void mgt__vcls_drop(struct mgt *mgt, struct mgt_vcl **vcl_of)
     }
     list_remove(&v->link);
     mgt__vcc_output_free(&v->out);
+    free(v->module_path);
     free(v->name);
     free(v);
 }
@@ -75,8 +62,6 @@ void mgt__vcls_end(struct mgt_vcls *vcls)
         struct mgt_vcl *v = CONTAINER_OF(node, struct mgt_vcl, link);
         mgt__vcls_drop(mgt, &v);
     }
-    XFREE(vcls->vcl_path);
-    XFREE(vcls->module_path);
 }
 
 static bool uses_label(const struct vcc_output *out, const char *label)
@@ -120,12 +105,15 @@ static enum rc feed_program(struct mgt *mgt, struct mgt_vcl *v, bool is_new, uns
                             struct cli_text *out)
 {
     bool is_auto = strcmp(v->state, "auto") == 0;
-    const struct str words[] = {STR("vcl.load"), str_of(v->name), cli_text_str(&v->out.pack),
+    const struct str words[] = {STR("vcl.load"),
+                                str_of(v->name),
+                                cli_text_str(&v->out.pack),
                                 str_of(v->state),
-                                is_auto ? (is_new ? STR("warm") : STR("cold")) : str_of(v->state)};
+                                is_auto ? (is_new ? STR("warm") : STR("cold")) : str_of(v->state),
+                                str_of(v->module_path)};
     /* What it says of a success is for the log. */
     struct cli_text answer = {0};
-    enum rc rc = tell(mgt, status, &answer, 5, words);
+    enum rc rc = tell(mgt, status, &answer, ARRAY_SIZE(words), words);
     if (rc != RC_OK) {
         cli_text_add(out, cli_text_str(&answer));
     }
@@ -234,6 +222,7 @@ enum rc mgt__vcls_add(struct mgt *mgt, const struct mgt_vcl_new *what, unsigned 
     v->name = xstrdup(what->name);
     v->out = output;
     v->state = what->state;
+    v->module_path = xstrdup(mgt->params.strings[PARAM_STRING_vmod_path]);
     list_init(&v->link);
     *status = CLI_OK;
     if (mgt->child.state == MGT_RUNNING) {

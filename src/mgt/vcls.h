@@ -16,22 +16,19 @@ struct mgt_vcl {
     struct vcc_output out;  /* empty: a label */
     struct mgt_vcl *target; /* of a label; NULL: it is none */
     const char *state;      /* "auto", "warm", "cold" */
+    char *module_path;      /* vmod_path when it was compiled; NULL: a label */
     bool is_fed;            /* the running worker has it */
 };
 
 struct mgt_vcls {
     struct list all; /* in order of loading */
     struct mgt_vcl *active;
-    char *vcl_path;
-    char *module_path;
 };
 
 void mgt__vcls_init(struct mgt_vcls *vcls);
 void mgt__vcls_end(struct mgt_vcls *vcls);
 /* Whether a file of that name is along vcl_path; errno says why not. */
 bool mgt__vcls_is_there(struct mgt *mgt, const char *file);
-/* The parameters that are text: vcl_path, vmod_path.  False: it is another. */
-bool mgt__vcls_set_path(struct mgt *mgt, struct str name, struct str value);
 struct mgt_vcl_new {
     const char *name;
     const char *source;     /* a file, or a name for the text */

@@ -70,8 +70,7 @@ struct worker_conf {
     const char *workdir;  /* absolute; also the current directory */
     int workdir_fd;       /* the worker may not be able to reach it by name: use openat */
     const char *identity; /* -i, or the host's name */
-    const char *module_path; /* where modules in files are; may be NULL */
-    unsigned generation;     /* 1 for the first worker, 2 for the next, ... */
+    unsigned generation;  /* 1 for the first worker, 2 for the next, ... */
 };
 
 /* Runs the worker until the manager lets go of the CLI socket.  Returns the exit status of the

@@ -123,7 +123,7 @@ const struct cli_cmd worker_commands[] = {
     {"ping", 0, 1, cmd_ping, 0, "ping [<timestamp>]", "Answer."},
     {"backend.list", 0, 2, cmd_backends, CLI_HAS_JSON, "backend.list [-j] [-p] [<backend_pattern>]",
      "Show the argument of -b."},
-    {"vcl.load", 2, 4, cmd_vcl_load, CLI_HIDDEN, "vcl.load <name> <texts>", "Do nothing."},
+    {"vcl.load", 2, 5, cmd_vcl_load, CLI_HIDDEN, "vcl.load <name> <texts>", "Do nothing."},
     {"vcl.use", 1, 1, cmd_vcl_load, CLI_HIDDEN, "vcl.use <name>", "Do nothing."},
     {"vcl.uses", 0, 0, cmd_vcl_load, CLI_HIDDEN, "vcl.uses", "Do nothing."},
     {"vcl.label", 2, 2, cmd_vcl_load, CLI_HIDDEN, "vcl.label <label> <name>", "Do nothing."},

@@ -38,7 +38,8 @@ bool vcl__regex(struct cc *cc, unsigned *index)
     struct objm_regex *regex = NULL;
     struct regex_error error;
     bool is_fine = pattern(cc, &text);
-    if (is_fine && regex_new((struct str){text.ptr, text.len}, true, &regex, &error) != RC_OK) {
+    if (is_fine && regex_new((struct str){text.ptr, text.len}, !cc->conf->is_interpreted, &regex,
+                             &error) != RC_OK) {
         vcl__err(cc, "Regexp compilation error:\n\n%s\n\n", error.text);
         vcl__err_span(cc, from, cc->t);
         is_fine = false;

@@ -64,6 +64,7 @@ struct vcl_conf {
     const char *module_path;   /* alike */
     bool unsafe_path;          /* names of files may have slashes */
     bool allow_unused;         /* what is defined and not used is a warning */
+    bool is_interpreted;       /* regular expressions do not become machine code */
     const char *const *stores; /* names for storage.NAME, NULL-terminated; may be NULL */
     const char *const *labels; /* for return(vcl(NAME)), alike */
     /* What files have in them, by their names, instead of the disk: text, then STR_NONE. */

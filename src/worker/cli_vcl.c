@@ -54,10 +54,11 @@ static struct vcl_program *compile(struct cli *cli, const struct worker *w)
     const struct vcl_conf conf = {
         .unsafe_path = true,
         .allow_unused = true,
+        .is_interpreted = param(w->conf->params, pcre2_jit_compilation) == 0,
         .stores = stores,
         .labels = labels,
         .files = files,
-        .module_path = w->conf->module_path,
+        .module_path = cli->req->argc > 5 ? cli->req->argv[5].ptr : NULL,
     };
     struct vcl_program *prog = NULL;
     char *messages = NULL;

@@ -5,6 +5,8 @@
 import json
 import os
 import re
+import shutil
+import subprocess
 import unittest
 
 import stub
@@ -210,13 +212,38 @@ class Parameters(unittest.TestCase):
         self.assertEqual(self.ask("param.set http_max_hdr 5"), (106, "Must be at least 32\n\n(attempting to set param "
                                                                 "'http_max_hdr' to '5')"))
         self.assertEqual(self.ask("param.set nosuch 1"), (106, 'Unknown parameter "nosuch".'))
-        self.assertEqual(self.ask("param.set tcp_fastopen on"), (106, 'Not there yet: parameter "tcp_fastopen".'))
+        for command in ("param.set accept_filter on", "param.show accept_filter", "param.reset accept_filter"):
+            self.assertEqual(self.ask(command), (300, 'parameter "accept_filter" is not available on this platform.'))
+        self.assertEqual(self.ask("param.set pool_req 9,8,7"), (106, "min_pool cannot be larger than max_pool"
+                                                                "\n\n(attempting to set param 'pool_req' to '9,8,7')"))
         self.assertEqual(self.ask("param.reset nosuch")[0], 106)
 
     def test_notes(self):
         self.assertIn("when the worker is started", self.ask("param.set listen_depth 44")[1])
         self.assertIn("no meaning here", self.ask("param.set thread_pool_min 44")[1])
         self.assertEqual(self.ask("param.set timeout_idle 44"), (200, ""))
+        for words in ("cc_command 'exec gcc -o %o %s'", "pool_sess 5,50,5", "experimental +drop_pools", "clock_step 3"):
+            self.assertIn("no meaning here", self.ask(f"param.set {words}".replace("'", '"'))[1])
+        self.assertEqual(self.ask("param.set vcl_path /a:/b"), (200, ""))
+
+    def test_texts(self):
+        self.assertEqual(self.ask('param.set cc_command "exec gcc -o %o %s"')[0], 200)
+        self.assertRegex(self.ask("param.show cc_command")[1], r"\Acc_command\n        Value is: exec gcc -o %o %s\n"
+                                                               r"        Default is: none\n\n        Has no meaning")
+        self.assertIn("cc_command                    exec gcc -o %o %s\n", self.ask("param.show changed")[1])
+        self.ask("param.set pool_req 5,50,0.50")
+        self.assertEqual(json.loads(self.ask("param.show -j pool_req")[1])[3]["value"],
+                         {"min_pool": 5, "max_pool": 50, "max_age": 0.5})
+        self.assertEqual(json.loads(self.ask("param.show -j cc_command")[1])[3]["value"], "exec gcc -o %o %s")
+        self.ask("param.reset cc_command")
+        self.assertIn("none (default)", self.ask("param.show cc_command")[1])
+
+    @unittest.skipUnless(shutil.which("varnishd"), "no varnishd to compare with")
+    def test_every_parameter_of_varnish_is_there(self):
+        said = subprocess.run(["varnishd", "-x", "parameter"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        theirs = set(re.findall(r"^(\w+)\n~~~+$", said, re.M))
+        ours = {line.split()[0] for line in self.ask("param.show")[1].splitlines()}
+        self.assertEqual(theirs - ours, {"accept_filter"})
 
 
 if __name__ == "__main__":

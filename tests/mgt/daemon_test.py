@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # SPDX-FileCopyrightText: the objmapper authors
 """Starting: what is refused, what is left behind, who listens."""
+import ctypes
+import errno
 import os
 import re
 import resource
@@ -213,6 +215,66 @@ class Sockets(Directory):
         with stub.Daemon(listen=path) as d:
             self.assertEqual(d.wait(), 2)
         self.assertTrue(os.path.exists(path))
+
+
+class Options(unittest.TestCase):
+    """What is set of the sockets that listen, and so of what is accepted from them."""
+
+    NAMES = {"tcp_keepalive_time": socket.TCP_KEEPIDLE, "tcp_keepalive_intvl": socket.TCP_KEEPINTVL,
+             "tcp_keepalive_probes": socket.TCP_KEEPCNT}
+
+    def options(self, d, name):
+        """An option of TCP of each socket that listens on the port: of the manager's own, borrowed for a moment."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        port, found = port_of(d), []
+        process = os.pidfd_open(d.process.pid)
+        for number in os.listdir(f"/proc/{d.process.pid}/fd"):
+            fd = libc.syscall(438, process, int(number), 0)  # pidfd_getfd
+            if fd < 0 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+                self.skipTest("may not look at another process's sockets")
+            if fd >= 0 and stat.S_ISSOCK(os.fstat(fd).st_mode):
+                with socket.socket(fileno=fd) as s:
+                    if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and s.getsockname()[1:] == (port,):
+                        found.append(s.getsockopt(socket.IPPROTO_TCP, name))
+            elif fd >= 0:
+                os.close(fd)
+        os.close(process)
+        return found
+
+    @staticmethod
+    def due(port):
+        """In how many hundredths of a second a new connection from us is asked whether it lives; None: never."""
+        with socket.create_connection(("127.0.0.1", port)) as c:
+            ours = ":%04X" % c.getsockname()[1]
+            with open("/proc/net/tcp", encoding="ascii") as f:
+                rows = [line.split() for line in f.readlines()[1:]]
+        timer, when = next(row[5].split(":") for row in rows if row[2].endswith(ours))
+        return int(when, 16) if timer == "02" else None
+
+    def test_keepalive(self):
+        with stub.Daemon("-p", "loops=2") as d:
+            d.running()
+            with socket.socket() as plain:
+                for name, option in self.NAMES.items():
+                    system = plain.getsockopt(socket.IPPROTO_TCP, option)
+                    self.assertRegex(d.admin("param.show", name).stdout, rf"Value is: {system}(\.000)? .*\(default\)")
+                    self.assertEqual(self.options(d, option), [system] * 2)
+            self.assertGreater(self.due(port_of(d)), 6000)
+            for name, option in self.NAMES.items():
+                self.assertEqual(d.admin("param.set", name, "60").returncode, 0)
+                self.assertEqual(self.options(d, option), [60] * 2)
+            self.assertLessEqual(self.due(port_of(d)), 6000)
+            d.admin("param.reset", "tcp_keepalive_time")
+            self.assertGreater(self.due(port_of(d)), 6000)
+
+    def test_fast_open(self):
+        with stub.Daemon("-p", "loops=1", "-p", "listen_depth=77") as d:
+            d.running()
+            self.assertEqual(self.options(d, socket.TCP_FASTOPEN), [0])
+            d.admin("param.set", "tcp_fastopen", "on")
+            d.admin("stop")
+            d.admin("start")
+            self.assertEqual(self.options(d, socket.TCP_FASTOPEN), [77])
 
 
 class Restarts(unittest.TestCase):

@@ -32,7 +32,14 @@ server s1 -repeat 2 -keepalive {{
 	rxreq
 	txresp
 }} -start
-varnish v1 -arg "-p vmod_path={tmp}" -vcl+backend {{
+varnish v1 -arg "-p vmod_path=/nonexistent" -vcl {{ backend b none; }} -start
+# The path holds for what is loaded from now on, also in a worker that runs.
+varnish v1 -errvcl {{Could not find VMOD example}} {{
+	import example;
+	backend b none;
+}}
+varnish v1 -cliok "param.set vmod_path /nonexistent:{tmp}"
+varnish v1 -vcl+backend {{
 	import example;
 	sub vcl_init {{
 		new hits = example.counter(start=5);
@@ -44,7 +51,7 @@ varnish v1 -arg "-p vmod_path={tmp}" -vcl+backend {{
 		set resp.http.half = example.half(12, by=FOUR);
 		set resp.http.count = hits.next();
 	}}
-}} -start
+}}
 client c1 {{
 	txreq
 	rxresp

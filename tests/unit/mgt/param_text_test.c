@@ -164,11 +164,63 @@ static void test_rows(void **state)
     for (unsigned i = 0; i + 1 < PARAM_ROWS; i++) {
         assert_true(strcmp(rows[i].name, rows[i + 1].name) < 0);
     }
-    for (unsigned i = 0; i < PARAM_ROWS; i++) {
-        assert_false(param_is_foreign(str_of(rows[i].name)));
+}
+
+static void string_is(enum param_string_id id, const char *text, const char *want, const char *json)
+{
+    struct cli_text why = {0};
+    struct cli_text kept = {0};
+    struct cli_text out = {0};
+    assert_int_equal(param_string_read(id, str_of(text), &kept, &why), RC_OK);
+    assert_int_equal(why.len, 0);
+    assert_true(str_eq(cli_text_str(&kept), str_of(want)));
+    param_string_json(id, cli_text_str(&kept), &out);
+    assert_true(str_eq(cli_text_str(&out), str_of(json)));
+    cli_text_free(&why);
+    cli_text_free(&kept);
+    cli_text_free(&out);
+}
+
+static void string_is_not(enum param_string_id id, const char *text, const char *want)
+{
+    struct cli_text why = {0};
+    struct cli_text kept = {0};
+    assert_int_equal(param_string_read(id, str_of(text), &kept, &why), RC_INVALID);
+    assert_int_equal(kept.len, 0);
+    assert_true(str_eq(cli_text_str(&why), str_of(want)));
+    cli_text_free(&why);
+    cli_text_free(&kept);
+}
+
+static void test_strings(void **state)
+{
+    (void)state;
+    string_is(PARAM_STRING_cc_command, "exec cc -o %o \"%s\"", "exec cc -o %o \"%s\"",
+              "\"exec cc -o %o \\\"%s\\\"\"");
+    string_is(PARAM_STRING_pool_req, "5, 200,3.50", "5,200,3.5",
+              "{\"min_pool\": 5, \"max_pool\": 200, \"max_age\": 3.5}");
+    string_is(PARAM_STRING_acceptor_sleep_decay, ".5", "0.5", "0.5");
+    string_is_not(PARAM_STRING_acceptor_sleep_decay, "1.1", "Must be a number from 0 to 1");
+    string_is_not(PARAM_STRING_acceptor_sleep_decay, "0x1", "Must be a number from 0 to 1");
+    string_is_not(PARAM_STRING_acceptor_sleep_decay, "", "Must be a number from 0 to 1");
+    const char *fields = "Three fields required: min_pool, max_pool and max_age";
+    string_is_not(PARAM_STRING_pool_vbo, "1,2", fields);
+    string_is_not(PARAM_STRING_pool_vbo, "1,2,", fields);
+    string_is_not(PARAM_STRING_pool_vbo, "", fields);
+    string_is_not(PARAM_STRING_pool_vbo, "1,2,3,4", "Invalid number (1,2,3,4)");
+    string_is_not(PARAM_STRING_pool_vbo, "1,4294967296,3", "Invalid number (1,4294967296,3)");
+    string_is_not(PARAM_STRING_pool_vbo, "-1,2,3", "Invalid number (-1,2,3)");
+    string_is_not(PARAM_STRING_pool_vbo, "1,2,1000001", "Invalid number (1,2,1000001)");
+    string_is_not(PARAM_STRING_pool_vbo, "3,2,1", "min_pool cannot be larger than max_pool");
+    for (unsigned i = 0; i < PARAM_STRING__COUNT; i++) {
+        struct cli_text kept = {0};
+        struct cli_text why = {0};
+        struct str preset = str_of(param_string_preset((enum param_string_id)i));
+        assert_int_equal(param_string_read((enum param_string_id)i, preset, &kept, &why), RC_OK);
+        assert_true(str_eq(cli_text_str(&kept), preset));
+        cli_text_free(&kept);
+        cli_text_free(&why);
     }
-    assert_true(param_is_foreign(STR("tcp_fastopen")));
-    assert_false(param_is_foreign(STR("tcp_fastope")));
 }
 
 static void bits_apply(enum param_bits_id id, uint64_t *words, const char *text, const char *want)
@@ -229,10 +281,10 @@ static void test_bad_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_format),   cmocka_unit_test(test_round_trip_of_table),
-        cmocka_unit_test(test_rows),     cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_bad_bits),
+        cmocka_unit_test(test_values), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_format), cmocka_unit_test(test_round_trip_of_table),
+        cmocka_unit_test(test_rows),   cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_bits),   cmocka_unit_test(test_bad_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
