@@ -34,8 +34,8 @@ struct str mc__word(struct str *rest)
 
 size_t mc_key_max(struct str key)
 {
-    bool is_url = str_starts(key, STR("//")) || str_starts_nocase(key, STR("http://")) ||
-                  str_starts_nocase(key, STR("https://"));
+    bool is_url = str_starts(key, STR("//")) || str_starts(key, STR("http://")) ||
+                  str_starts(key, STR("https://"));
     return is_url ? MC_URL_MAX : MC_KEY_MAX;
 }
 
