@@ -144,10 +144,19 @@ static enum rc parse_option(struct listen_spec *spec, struct str word, struct cl
             spec->proto = WORKER_PROTO_PROXY;
             return RC_OK;
         }
-        return fail(why, "unknown protocol (HTTP and PROXY are known)", word);
+        if (str_eq_nocase(word, STR("MEMCACHED"))) {
+            spec->proto = WORKER_PROTO_MEMCACHED;
+            return RC_OK;
+        }
+        return fail(why, "unknown protocol (HTTP, PROXY and MEMCACHED are known)", word);
+    }
+    if (str_eq(key, STR("auth"))) {
+        return value.len > 0 && copy(spec->auth, sizeof spec->auth, value)
+                   ? RC_OK
+                   : fail(why, "a file's path or sasl", word);
     }
     if (!str_eq(key, STR("user")) && !str_eq(key, STR("group")) && !str_eq(key, STR("mode"))) {
-        return fail(why, "unknown option (user=, group= and mode= are known)", word);
+        return fail(why, "unknown option (user=, group=, mode= and auth= are known)", word);
     }
     if (!spec->is_unix) {
         return fail(why, "only a Unix socket has user, group and mode", word);
@@ -205,6 +214,9 @@ enum rc listen_spec_parse(struct listen_spec *spec, const char *arg, unsigned in
         if (rc != RC_OK) {
             return rc;
         }
+    }
+    if (spec->auth[0] != '\0' && spec->proto != WORKER_PROTO_MEMCACHED) {
+        return fail(why, "auth= is for MEMCACHED", address);
     }
     return RC_OK;
 }

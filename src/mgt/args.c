@@ -212,9 +212,10 @@ void args_usage(struct cli_text *out)
         "Usage: objmapperd [options]\n"
         "\n"
         "What to serve:\n"
-        "  -a [name=]address[:port][,PROTO][,user=U][,group=G][,mode=M]\n"
-        "                     where to listen (default :80); PROTO is HTTP or PROXY; user,\n"
-        "                     group and mode are those of a Unix socket; may be repeated\n"
+        "  -a [name=]address[:port][,PROTO][,user=U][,group=G][,mode=M][,auth=A]\n"
+        "                     where to listen (default :80); PROTO is HTTP, PROXY or MEMCACHED;\n"
+        "                     user, group and mode are those of a Unix socket; auth is a file\n"
+        "                     of MEMCACHED's users, or sasl; may be repeated\n"
         "  -f file            the VCL that says what to serve, and how; may be repeated, the last\n"
         "                     is used; '' for none\n"
         "  -b host[:port]     instead of a VCL: the backend; or the path of its Unix socket; or\n"
@@ -248,7 +249,9 @@ void args_usage(struct cli_text *out)
         "  -?, --help         tell this\n"
         "  -C                 compile the VCL, say what is wrong with it, and end\n"
         "  -x parameter|cli   print the reference pages of parameters or commands (roff)\n"
+        "  -x memcached       print the reference page of that protocol (roff)\n"
         "  -x builtin         print the VCL behind every other\n"
+        "  -x mcpasswd        make lines for a file of auth=: of lines NAME:PASSWORD on stdin\n"
         "\n"
         "-h and -W are accepted without effect.\n";
     cli_text_add(out, str_of(text));

@@ -56,7 +56,7 @@ void args_usage(struct cli_text *out);
 MUST_USE enum rc addr_split(struct str text, const char *port_preset, char *host, size_t host_bytes,
                             char *port, size_t port_bytes, struct cli_text *why);
 
-/* -a: [name=]address[:port][,PROTO][,user=U][,group=G][,mode=M] */
+/* -a: [name=]address[:port][,PROTO][,user=U][,group=G][,mode=M][,auth=A] */
 struct listen_spec {
     char name[64];
     char text[256]; /* the address as given */
@@ -67,6 +67,7 @@ struct listen_spec {
     char user[64]; /* "": not given */
     char group[64];
     unsigned mode; /* 0: not given */
+    char auth[256]; /* "": not given; "sasl"; else the path of a file */
 };
 /* `index` makes the name when none is given. */
 MUST_USE enum rc listen_spec_parse(struct listen_spec *spec, const char *arg, unsigned index,

@@ -88,6 +88,7 @@ static void fill_listen(struct worker_listen *to, const struct mgt_listen *from)
 {
     *to = (struct worker_listen){.is_unix = from->spec.is_unix,
                                  .proto = from->spec.proto,
+                                 .auth = from->auth,
                                  .fds = from->fds,
                                  .fds_count = from->fds_count};
     (void)snprintf(to->name, sizeof to->name, "%s", from->spec.name);

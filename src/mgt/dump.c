@@ -188,6 +188,10 @@ enum rc dump_page(const char *what, const struct cli_cmd *of_worker, struct cli_
         params_page(out);
     } else if (strcmp(what, "cli") == 0) {
         cli_page(out, of_worker);
+    } else if (strcmp(what, "memcached") == 0) {
+        mgt__dump_mc_page(out);
+    } else if (strcmp(what, "mcpasswd") == 0) {
+        return mgt__dump_mc_passwd(out);
     } else if (strcmp(what, "builtin") == 0) {
         cli_text_add(out, str_of(vcl_builtin()));
     } else {

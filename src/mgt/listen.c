@@ -180,14 +180,23 @@ enum rc mgt__listens_add(struct mgt_listens *listens, const struct listen_spec *
         return RC_LIMIT;
     }
     if (spec->is_unix) {
-        return bind_unix(next_listen(listens, spec), why);
+        struct mgt_listen *listen = next_listen(listens, spec);
+        enum rc rc = mgt__listen_auth_read(listen, why);
+        return rc == RC_OK ? bind_unix(listen, why) : rc;
     }
     unsigned bound = 0;
     for (unsigned i = 0; i < count; i++) {
         struct mgt_listen *listen = next_listen(listens, spec);
         listen->addr = addrs[i];
         cli_text_clear(why);
-        enum rc rc = reserve_tcp(listen, why);
+        enum rc rc = mgt__listen_auth_check(listen, why);
+        if (rc == RC_OK) {
+            rc = mgt__listen_auth_read(listen, why);
+        }
+        if (rc != RC_OK) {
+            return rc;
+        }
+        rc = reserve_tcp(listen, why);
         if (rc == RC_OK) {
             bound++;
             continue;
@@ -198,6 +207,7 @@ enum rc mgt__listens_add(struct mgt_listens *listens, const struct listen_spec *
             return rc;
         }
         close_fd(&listen->reserve_fd);
+        XFREE(listen->auth);
         listens->count--;
     }
     cli_text_clear(why);
@@ -284,6 +294,12 @@ enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops, const str
     CHECK(loops <= MGT_LOOPS_MAX);
     for (unsigned i = 0; i < listens->count; i++) {
         struct mgt_listen *listen = &listens->at[i];
+        /* Users may have changed.  A file that is wrong now leaves them as they were. */
+        struct cli_text wrong = {0};
+        if (mgt__listen_auth_read(listen, &wrong) != RC_OK) {
+            mgt__log(MGT_ERROR, "%.*s", STR_ARG(cli_text_str(&wrong)));
+        }
+        cli_text_free(&wrong);
         enum rc rc = listen->spec.is_unix ? open_unix(listen, params, why)
                                           : open_tcp(listen, loops, params, why);
         if (rc != RC_OK) {
@@ -309,6 +325,7 @@ void mgt__listens_end(struct mgt_listens *listens)
     mgt__listens_shut(listens);
     for (unsigned i = 0; i < listens->count; i++) {
         close_fd(&listens->at[i].reserve_fd);
+        XFREE(listens->at[i].auth);
     }
     listens->count = 0;
 }

@@ -573,12 +573,15 @@ int mgt_main(int argc, char **argv, worker_main_fn *worker, const struct cli_cmd
     case ARGS_VERSION:
         cli_text_printf(&text, "objmapperd (objmapper %s)\n", OBJM_VERSION);
         break;
-    case ARGS_DUMP:
-        if (dump_page(args.dump, commands, &text) != RC_OK) {
-            (void)fprintf(stderr, "Error: -x %s: there is no such page\n", args.dump);
+    case ARGS_DUMP: {
+        enum rc rc = dump_page(args.dump, commands, &text);
+        if (rc != RC_OK) {
+            (void)fprintf(stderr, "Error: -x %s: %s\n", args.dump,
+                          rc == RC_NOT_FOUND ? "there is no such page" : rc_text(rc));
             status = EXIT_USAGE;
         }
         break;
+    }
     case ARGS_RUN: {
         struct mgt *mgt = mgt_make(&args, worker, commands);
         status = run_manager(mgt);

@@ -92,6 +92,7 @@ struct mgt_listen {
     int *fds;       /* what the worker accepts from */
     unsigned fds_count;
     bool is_bound_unix; /* the path is ours to unlink */
+    char *auth;         /* the text of the file of auth=, or "sasl"; owned */
 };
 struct mgt_listens {
     struct mgt_listen at[MGT_LISTENS_MAX];
@@ -106,6 +107,20 @@ MUST_USE enum rc mgt__listens_open(struct mgt_listens *listens, unsigned loops,
 /* Nobody is connected any more; the addresses stay ours. */
 void mgt__listens_shut(struct mgt_listens *listens);
 void mgt__listens_end(struct mgt_listens *listens);
+
+/* ---- listen_auth.c: who may speak memcached's protocol ---- */
+
+/* Reads and checks the file of auth=.  RC_INVALID, RC_IO: *why is one line, nothing has changed. */
+MUST_USE enum rc mgt__listen_auth_read(struct mgt_listen *listen, struct cli_text *why);
+/* Whether the address may be listened on: without users only this host's.  *why: one line. */
+MUST_USE enum rc mgt__listen_auth_check(const struct mgt_listen *listen, struct cli_text *why);
+
+/* ---- dump_mc.c ---- */
+
+void mgt__dump_mc_page(struct cli_text *out);
+/* Makes lines for a file of auth= of those on stdin.  RC_MALFORMED: the first that is not
+ * NAME:PASSWORD. */
+MUST_USE enum rc mgt__dump_mc_passwd(struct cli_text *out);
 
 /* ---- jail.c: who the worker is, and who compiles ---- */
 

@@ -19,7 +19,7 @@
 #include "store/store.h"
 #include "store/vault.h"
 
-enum worker_proto { WORKER_PROTO_HTTP, WORKER_PROTO_PROXY };
+enum worker_proto { WORKER_PROTO_HTTP, WORKER_PROTO_PROXY, WORKER_PROTO_MEMCACHED };
 
 /* One address.  An -a that resolves to several makes several of these with the same name. */
 struct worker_listen {
@@ -29,6 +29,7 @@ struct worker_listen {
     char port[8];   /* "-" for a Unix socket */
     bool is_unix;   /* one descriptor, shared by all loops */
     enum worker_proto proto;
+    const char *auth;   /* MEMCACHED: the lines of a file (auth/auth.h), "sasl", or NULL: no user */
     const int *fds;     /* TCP: one for each loop; bound, listening, non-blocking */
     unsigned fds_count; /* worker_conf.loops, or 1 for a Unix socket */
 };

@@ -78,13 +78,14 @@ class Daemonise(Directory):
         self.assertIn(".B default_ttl\n", stub.run("-x", "parameter").stdout)
         self.assertIn(".B param.set [\\-j] <param> <value>\n", stub.run("-x", "cli").stdout)
         self.assertEqual(stub.run("-x", "nosuch").returncode, 2)
+        self.assertIn('.B "gets <key>*"\n', stub.run("-x", "memcached").stdout)
 
     @unittest.skipUnless(shutil.which("groff"), "groff is not installed")
     def test_pages_are_roff(self):
         hand = os.path.join(os.path.dirname(__file__), "../../docs/man/objmapperd.1")
         with open(hand, encoding="ascii") as f:
             pages = [f.read()]
-        pages += [stub.run("-x", what).stdout for what in ("parameter", "cli")]
+        pages += [stub.run("-x", what).stdout for what in ("parameter", "cli", "memcached")]
         for page in pages:
             done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z"], input=page, stderr=subprocess.PIPE, text=True,
                                   timeout=stub.LONG, check=True)
@@ -113,6 +114,13 @@ class Refusals(Directory):
         (["-b", "none", "-M", "foo"], "Error: -M foo: must be address:port"),
         (["-b", "none", "-T", "127.0.0.1:99999"], "Error: 127.0.0.1:99999: not a port"),
         (["-b", "none", "-a", "127.0.0.1:99999"], "Error: 127.0.0.1:99999: not a port"),
+        (["-b", "none", "-a", "0.0.0.0:0,MEMCACHED"],
+         "Error: -a 0.0.0.0:0: MEMCACHED without auth= may listen on loopback addresses and Unix sockets only"),
+        (["-b", "none", "-a", "[::]:0,memcached"], "may listen on loopback addresses and Unix sockets only"),
+        (["-b", "none", "-a", ":0,MEMCACHED"], "may listen on loopback addresses and Unix sockets only"),
+        (["-b", "none", "-a", "127.0.0.1:0,MEMCACHED,auth=/nosuch"], "Error: auth=/nosuch: No such file or directory"),
+        (["-b", "none", "-a", "127.0.0.1:0,MEMCACHED,auth=/dev/null"], "Error: auth=/dev/null: no user in it"),
+        (["-b", "none", "-a", "127.0.0.1:0,auth=/x"], "auth= is for MEMCACHED"),
         (["-b", "none", "-a", "/nosuch/dir/sock"], "Error: Could not get socket /nosuch/dir/sock: No such file"),
         (["-b", "no.such.host.invalid"], "Error: -b no.such.host.invalid: no.such.host.invalid:80: "),
         (["-b", "none", "-f", "x.vcl"], "Error: Only one of -b or -f can be specified"),

@@ -172,17 +172,38 @@ static void test_listen(void **state)
     assert_string_equal(spec.user, "u");
     assert_string_equal(spec.group, "g");
     assert_int_equal(spec.mode, 0660);
+    assert_int_equal(listen_spec_parse(&spec, "mc=127.0.0.1:11211,memcached,auth=/x=y", 0, &why),
+                     RC_OK);
+    assert_int_equal(spec.proto, WORKER_PROTO_MEMCACHED);
+    assert_string_equal(spec.auth, "/x=y");
     cli_text_free(&why);
 }
 
 static void test_bad_listen(void **state)
 {
     (void)state;
-    static const char *const rows[] = {
-        "",           "=:80",      "9x=:80",       "x",           "x=",
-        ":",          "h:",        ":65536",       ":80,FTP",     ":80,",
-        ":80,user=x", "/x,mode=8", "/x,mode=1777", "/x,mode=",    "/x,color=red",
-        "/x,user=",   "[::1:80",   "[::1]80",      "[localhost]", "a:b:c"};
+    static const char *const rows[] = {"",
+                                       "=:80",
+                                       "9x=:80",
+                                       "x",
+                                       "x=",
+                                       ":",
+                                       "h:",
+                                       ":65536",
+                                       ":80,FTP",
+                                       ":80,",
+                                       ":80,user=x",
+                                       "/x,mode=8",
+                                       "/x,mode=1777",
+                                       "/x,mode=",
+                                       "/x,color=red",
+                                       "/x,user=",
+                                       "[::1:80",
+                                       "[::1]80",
+                                       "[localhost]",
+                                       "a:b:c",
+                                       ":80,auth=/x",
+                                       ":80,MEMCACHED,auth="};
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct listen_spec spec;
         struct cli_text why = {0};
