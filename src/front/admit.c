@@ -28,6 +28,8 @@ static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
                              "Connection: close\r\n"
                              "Content-Length: 0\r\n\r\n";
 
+static const char mc_answer[] = "SERVER_ERROR too much to do, try again later\r\n";
+
 static bool lacks_memory(struct door *door)
 {
     uint64_t most = param(door->front->conf.params, memory_max);
@@ -115,7 +117,11 @@ void admit__shed(struct sess **take_sess, enum shed why)
     count(sess->door->front->conf.engine, why);
     log_shed(sess, why);
     size_t sent = 0;
-    sock_write_now(&sess->sock, answer, sizeof answer - 1, &sent);
+    if (!sess->listen->is_memcached) {
+        sock_write_now(&sess->sock, answer, sizeof answer - 1, &sent);
+    } else if (sess->knows_protocol && !sess->is_binary) {
+        sock_write_now(&sess->sock, mc_answer, sizeof mc_answer - 1, &sent);
+    }
     sock_shut_write(&sess->sock);
     sess__close(take_sess, SESS_OVERLOAD);
 }

@@ -22,6 +22,8 @@ struct front *front_new(const struct front_conf *conf)
     f->conf = *conf;
     f->slot = run_slot_claim(conf->run);
     f->work_pool = pool_new(conf->run, "session work", work_bytes(conf->params), 256);
+    f->mc_pool = pool_new(conf->run, "memcached work", mc__work_bytes(), 64);
+    f->baseline = mc__baseline_new();
     return f;
 }
 
@@ -34,6 +36,8 @@ void front_free(struct front **front)
     }
     CHECK_OBJ(f, FRONT_MAGIC);
     pool_free(&f->work_pool);
+    pool_free(&f->mc_pool);
+    mc__baseline_free(&f->baseline);
     f->magic = 0;
     free(f);
 }
@@ -96,6 +100,7 @@ enum rc front_loop_start(struct front *front, struct loop *loop)
     door->front = front;
     door->loop = loop;
     list_init(&door->sessions);
+    door->doorman = mc__doorman_new();
     door->listeners = xcalloc(front->conf.listens_count, sizeof(struct listener *));
     door->listens = xcalloc(front->conf.listens_count, sizeof *door->listens);
     loop_slot_set(loop, front->slot, door);
@@ -124,6 +129,7 @@ void front_loop_stop(struct front *front, struct loop *loop)
         sock_idle_cancel(&sess->sock);
         sess__close(&sess, SESS_RX_CLOSE_IDLE);
     }
+    mc__doorman_free(&door->doorman);
     XFREE(door->listens);
     XFREE(door->listeners);
     loop_slot_set(loop, front->slot, NULL);

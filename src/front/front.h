@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
-/* Front doors: who may come in by which address, and the protocols they speak.  So far HTTP/1. */
+/* Front doors: who may come in by which address, and the protocols they speak: HTTP/1, and that of
+ * memcached. */
 #ifndef FRONT_FRONT_H
 #define FRONT_FRONT_H
 
+#include "auth/auth.h"
 #include "engine/engine.h"
 
 struct front;
@@ -16,7 +18,9 @@ struct front_listen {
     const char *port;     /* "-" for a Unix socket */
     bool is_unix;
     bool is_proxied; /* each connection begins with a preface of the PROXY protocol */
-    const int *fds;  /* one for each loop, or one for all */
+    bool is_memcached;
+    struct auth *auth; /* who may speak memcached's protocol here; NULL: anybody */
+    const int *fds;    /* one for each loop, or one for all */
     unsigned fds_count;
 };
 
@@ -26,6 +30,10 @@ struct front_conf {
     struct engine *engine;
     const struct front_listen *listens; /* borrowed */
     unsigned listens_count;
+    /* What all loops have counted, for memcached's statistics. */
+    const struct vsc_main *main;
+    const struct vsc_objm *objm;
+    uint64_t started_ns; /* real time */
 };
 
 /* The caller owns it. */

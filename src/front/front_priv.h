@@ -20,6 +20,7 @@ struct door {
     unsigned serving; /* sessions with a fiber */
     uint64_t memory_checked_ns;
     bool lacks_memory;
+    struct mc_doorman *doorman; /* mc_login.c; owned */
 };
 
 struct door_listen {
@@ -32,7 +33,9 @@ struct front {
     uint32_t magic;
     struct front_conf conf;
     unsigned slot;
-    struct pool *work_pool; /* one block for each connection that is being served */
+    struct pool *work_pool;       /* one block for each connection that is being served */
+    struct pool *mc_pool;         /* the same, for memcached's protocol */
+    struct mc_baseline *baseline; /* mc_stats.c; owned */
 };
 #define FRONT_MAGIC 0x8e5b1f07u
 
@@ -80,6 +83,10 @@ struct sess {
     bool has_ids;  /* of the peer's process, at a Unix socket: */
     uint32_t uid, gid;
     bool awaits_preface;
+    /* Of memcached's protocol: what the first byte said, and who is there. */
+    bool knows_protocol;
+    bool is_binary;
+    struct mc_login *login; /* owned; NULL: nobody has tried */
 };
 #define SESS_MAGIC 0x91e2b0d5u
 
@@ -115,5 +122,15 @@ YIELDS MUST_USE enum sess_end preface__read(struct sess *sess, char *buf, size_t
 
 /* A fiber that serves what has come in (h1.c).  Yields. */
 YIELDS void h1__serve(void *sess);
+/* The same in memcached's protocol (mc.c).  Yields. */
+YIELDS void mc__serve(void *sess);
+/* Bytes that mc__serve works with. */
+size_t mc__work_bytes(void);
+/* Of those who have to say who they are (mc_login.c). */
+struct mc_doorman *mc__doorman_new(void);
+void mc__doorman_free(struct mc_doorman **doorman);
+/* What was counted when statistics were last set to 0 (mc_stats.c). */
+struct mc_baseline *mc__baseline_new(void);
+void mc__baseline_free(struct mc_baseline **baseline);
 
 #endif

@@ -52,7 +52,9 @@ static void log_open(struct sess *sess)
     struct vslb log;
     engine_log_open(engine, &log, sess->vxid | VSL_CLIENTMARKER);
     vslb_str(&log, SLT_Begin,
-             sess->listen->is_proxied ? STR("sess 0 PROXY") : STR("sess 0 HTTP/1"));
+             sess->listen->is_proxied     ? STR("sess 0 PROXY")
+             : sess->listen->is_memcached ? STR("sess 0 MEMCACHED")
+                                          : STR("sess 0 HTTP/1"));
     struct sb sb;
     if (!vslb_claim(&log, SLT_SessOpen, &sb)) {
         return;
@@ -123,6 +125,7 @@ void sess__open(struct door_listen *at, int *take_fd, const struct sockaddr *pee
     name_ends(sess, peer_len == 0 ? &unnamed : peer);
     list_push_back(&door->sessions, &sess->link);
     engine_counters(engine)->sess_conn++;
+    engine_objm_counters(engine)->mc_opened += sess->listen->is_memcached;
     log_open(sess);
     sess__idle(sess);
 }
@@ -149,6 +152,8 @@ void sess__close(struct sess **session, enum sess_end why)
         sock_close(&sess->sock);
     }
     XFREE(sess->proxied);
+    XFREE(sess->login);
+    engine_objm_counters(engine)->mc_closed += sess->listen->is_memcached;
     sess->magic = 0;
     free(sess);
 }
@@ -158,11 +163,16 @@ static void woken(struct sock *sock, enum rc why)
     struct sess *sess = CONTAINER_OF(sock, struct sess, sock);
     CHECK_OBJ(sess, SESS_MAGIC);
     if (why != RC_OK) {
+        if (sess->listen->is_memcached) {
+            engine_objm_counters(sess->door->front->conf.engine)->mc_idle_kicks++;
+        }
         sess__close(&sess, sess->awaits_preface ? SESS_RX_TIMEOUT : SESS_RX_CLOSE_IDLE);
         return;
     }
     enum shed shed = admit__enter(sess->door);
-    if (shed == SHED_NOT && fiber_start(h1__serve, sess, "h1") != RC_OK) {
+    bool is_memcached = sess->listen->is_memcached;
+    if (shed == SHED_NOT && fiber_start(is_memcached ? mc__serve : h1__serve, sess,
+                                        is_memcached ? "mc" : "h1") != RC_OK) {
         admit__leave(sess->door);
         shed = SHED_FIBERS;
     }
@@ -176,8 +186,9 @@ void sess__idle(struct sess *sess)
     CHECK_OBJ(sess, SESS_MAGIC);
     list_remove(&sess->link);
     list_push_back(&sess->door->sessions, &sess->link);
-    uint64_t wait_ns = sess->timeout_idle_ns != 0
-                           ? sess->timeout_idle_ns
-                           : param(sess->door->front->conf.params, timeout_idle);
+    const struct params *p = sess->door->front->conf.params;
+    uint64_t wait_ns = sess->timeout_idle_ns != 0   ? sess->timeout_idle_ns
+                       : sess->listen->is_memcached ? param(p, mc_timeout_idle)
+                                                    : param(p, timeout_idle);
     sock_idle(&sess->sock, clock_after(loop_mono_ns(sess->door->loop), wait_ns), woken);
 }

@@ -66,7 +66,7 @@ struct listen_spec {
     enum worker_proto proto;
     char user[64]; /* "": not given */
     char group[64];
-    unsigned mode; /* 0: not given */
+    unsigned mode;  /* 0: not given */
     char auth[256]; /* "": not given; "sasl"; else the path of a file */
 };
 /* `index` makes the name when none is given. */

@@ -186,7 +186,23 @@ static void open_engine(struct worker *w)
     w->engine = engine_new(&conf);
 }
 
-static void open_front(struct worker *w)
+/* Who may speak to this address; NULL: anybody.  The manager has looked at the file. */
+static struct auth *open_auth(struct worker *w, const struct worker_listen *l)
+{
+    struct auth *auth = NULL;
+    if (l->auth != NULL) {
+        unsigned line = 0;
+        enum rc rc = strcmp(l->auth, "sasl") == 0 ? auth_of_sasl(&auth)
+                                                  : auth_of_file(&auth, str_of(l->auth), &line);
+        if (rc != RC_OK) {
+            (void)fprintf(stderr, "%s: auth=: %s\n", l->name, rc_text(rc));
+            w->lacks_auth = true;
+        }
+    }
+    return auth;
+}
+
+static enum rc open_front(struct worker *w)
 {
     unsigned count = w->conf->listens_count;
     w->listens = xcalloc(count, sizeof *w->listens);
@@ -199,6 +215,8 @@ static void open_front(struct worker *w)
             .port = l->port,
             .is_unix = l->is_unix,
             .is_proxied = l->proto == WORKER_PROTO_PROXY,
+            .is_memcached = l->proto == WORKER_PROTO_MEMCACHED,
+            .auth = open_auth(w, l),
             .fds = l->fds,
             .fds_count = l->fds_count,
         };
@@ -209,8 +227,13 @@ static void open_front(struct worker *w)
         .engine = w->engine,
         .listens = w->listens,
         .listens_count = count,
+        .main = vsc_of(w->main_seg),
+        .objm = vsc_of(w->objm_seg),
+        .started_ns = clock_real_ns(),
     };
     w->front = front_new(&conf);
+    /* Nobody may come in whom nobody can tell from another. */
+    return w->lacks_auth ? RC_UNSUPPORTED : RC_OK;
 }
 
 static enum rc open_all(struct worker *w)
@@ -227,7 +250,7 @@ static enum rc open_all(struct worker *w)
     if (rc == RC_OK) {
         open_backends(w);
         open_engine(w);
-        open_front(w);
+        rc = open_front(w);
     }
     return rc;
 }
@@ -281,6 +304,9 @@ static void close_all(struct worker *w)
     XFREE(w->store_segs);
     XFREE(w->stores);
     XFREE(w->object_stores);
+    for (unsigned i = 0; w->listens != NULL && i < w->conf->listens_count; i++) {
+        auth_free(&w->listens[i].auth);
+    }
     XFREE(w->listens);
     (void)close(w->workdir_fd);
     panic__thread_stop();

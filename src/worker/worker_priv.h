@@ -28,6 +28,7 @@ struct worker {
     struct backends *backends;
     struct engine *engine;
     struct front_listen *listens;
+    bool lacks_auth; /* users of an address could not be had */
     struct front *front;
     pthread_t recovery;
     bool recovers;
