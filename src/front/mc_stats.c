@@ -49,7 +49,7 @@ static YIELDS void put(struct mc *mc, const char *name, const char *value)
     mc__put(mc, &sb);
 }
 
-static YIELDS void put_u64(struct mc *mc, const char *name, uint64_t value)
+static YIELDS void put_figure(struct mc *mc, const char *name, uint64_t value)
 {
     char text[24];
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)value);
@@ -126,11 +126,11 @@ static YIELDS void put_process(struct mc *mc)
     (void)getrusage(RUSAGE_SELF, &used);
     uint64_t now_ns = loop_real_ns(mc->sess->door->loop);
     uint64_t began_ns = mc->front->conf.started_ns;
-    put_u64(mc, "pid", (uint64_t)getpid());
-    put_u64(mc, "uptime", now_ns > began_ns ? (now_ns - began_ns) / NS_PER_S : 0);
-    put_u64(mc, "time", now_ns / NS_PER_S);
+    put_figure(mc, "pid", (uint64_t)getpid());
+    put_figure(mc, "uptime", now_ns > began_ns ? (now_ns - began_ns) / NS_PER_S : 0);
+    put_figure(mc, "time", now_ns / NS_PER_S);
     put(mc, "version", MC_VERSION);
-    put_u64(mc, "pointer_size", 8 * sizeof(void *));
+    put_figure(mc, "pointer_size", 8 * sizeof(void *));
     put_time(mc, "rusage_user", &used.ru_utime);
     put_time(mc, "rusage_system", &used.ru_stime);
 }
@@ -139,15 +139,15 @@ static YIELDS void put_connections(struct mc *mc)
 {
     uint64_t opened = total(mc, offsetof(struct vsc_objm, mc_opened));
     uint64_t closed = total(mc, offsetof(struct vsc_objm, mc_closed));
-    put_u64(mc, "max_connections", param(mc->front->conf.params, max_requests));
-    put_u64(mc, "curr_connections", opened > closed ? opened - closed : 0);
-    put_u64(mc, "total_connections", opened);
-    put_u64(mc, "rejected_connections",
-            total(mc, offsetof(struct vsc_objm, limit_requests)) +
-                total(mc, offsetof(struct vsc_objm, limit_memory)));
-    put_u64(mc, "accepting_conns", 1);
-    put_u64(mc, "threads", run_loops(mc->front->conf.run));
-    put_u64(mc, "conn_yields", total(mc, offsetof(struct vsc_objm, mc_yields)));
+    put_figure(mc, "max_connections", param(mc->front->conf.params, max_requests));
+    put_figure(mc, "curr_connections", opened > closed ? opened - closed : 0);
+    put_figure(mc, "total_connections", opened);
+    put_figure(mc, "rejected_connections",
+               total(mc, offsetof(struct vsc_objm, limit_requests)) +
+                   total(mc, offsetof(struct vsc_objm, limit_memory)));
+    put_figure(mc, "accepting_conns", 1);
+    put_figure(mc, "threads", run_loops(mc->front->conf.run));
+    put_figure(mc, "conn_yields", total(mc, offsetof(struct vsc_objm, mc_yields)));
 }
 
 static YIELDS void put_general(struct mc *mc)
@@ -157,13 +157,13 @@ static YIELDS void put_general(struct mc *mc)
     put_process(mc);
     put_connections(mc);
     for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
-        put_u64(mc, counted[i].name, since_reset(mc, counted[i].at));
+        put_figure(mc, counted[i].name, since_reset(mc, counted[i].at));
     }
-    put_u64(mc, "limit_maxbytes", s.bytes_max);
-    put_u64(mc, "bytes", s.bytes);
-    put_u64(mc, "curr_items", s.items);
-    put_u64(mc, "total_items", s.total_items);
-    put_u64(mc, "evictions", s.evictions);
+    put_figure(mc, "limit_maxbytes", s.bytes_max);
+    put_figure(mc, "bytes", s.bytes);
+    put_figure(mc, "curr_items", s.items);
+    put_figure(mc, "total_items", s.total_items);
+    put_figure(mc, "evictions", s.evictions);
 }
 
 static YIELDS void put_items(struct mc *mc)
@@ -173,18 +173,18 @@ static YIELDS void put_items(struct mc *mc)
     if (s.items == 0) {
         return;
     }
-    put_u64(mc, "items:1:number", s.items);
-    put_u64(mc, "items:1:mem_requested", s.bytes);
-    put_u64(mc, "items:1:age", 0);
-    put_u64(mc, "items:1:evicted", s.evictions);
-    put_u64(mc, "items:1:evicted_nonzero", 0);
-    put_u64(mc, "items:1:evicted_time", 0);
-    put_u64(mc, "items:1:outofmemory",
-            since_reset(mc, offsetof(struct vsc_objm, mc_store_no_memory)));
-    put_u64(mc, "items:1:tailrepairs", 0);
-    put_u64(mc, "items:1:reclaimed", 0);
-    put_u64(mc, "items:1:expired_unfetched", 0);
-    put_u64(mc, "items:1:evicted_unfetched", 0);
+    put_figure(mc, "items:1:number", s.items);
+    put_figure(mc, "items:1:mem_requested", s.bytes);
+    put_figure(mc, "items:1:age", 0);
+    put_figure(mc, "items:1:evicted", s.evictions);
+    put_figure(mc, "items:1:evicted_nonzero", 0);
+    put_figure(mc, "items:1:evicted_time", 0);
+    put_figure(mc, "items:1:outofmemory",
+               since_reset(mc, offsetof(struct vsc_objm, mc_store_no_memory)));
+    put_figure(mc, "items:1:tailrepairs", 0);
+    put_figure(mc, "items:1:reclaimed", 0);
+    put_figure(mc, "items:1:expired_unfetched", 0);
+    put_figure(mc, "items:1:evicted_unfetched", 0);
 }
 
 static YIELDS void put_slabs(struct mc *mc)
@@ -204,18 +204,18 @@ static YIELDS void put_slabs(struct mc *mc)
     };
     struct kv_stats s;
     kv_stat(&mc->kv, &s);
-    put_u64(mc, "1:chunk_size", 1);
-    put_u64(mc, "1:chunks_per_page", s.bytes_max);
-    put_u64(mc, "1:total_pages", 1);
-    put_u64(mc, "1:total_chunks", s.bytes_max);
-    put_u64(mc, "1:used_chunks", s.bytes);
-    put_u64(mc, "1:free_chunks", s.bytes_max > s.bytes ? s.bytes_max - s.bytes : 0);
-    put_u64(mc, "1:free_chunks_end", 0);
+    put_figure(mc, "1:chunk_size", 1);
+    put_figure(mc, "1:chunks_per_page", s.bytes_max);
+    put_figure(mc, "1:total_pages", 1);
+    put_figure(mc, "1:total_chunks", s.bytes_max);
+    put_figure(mc, "1:used_chunks", s.bytes);
+    put_figure(mc, "1:free_chunks", s.bytes_max > s.bytes ? s.bytes_max - s.bytes : 0);
+    put_figure(mc, "1:free_chunks_end", 0);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        put_u64(mc, rows[i].name, since_reset(mc, rows[i].at));
+        put_figure(mc, rows[i].name, since_reset(mc, rows[i].at));
     }
-    put_u64(mc, "active_slabs", 1);
-    put_u64(mc, "total_malloced", s.bytes_max);
+    put_figure(mc, "active_slabs", 1);
+    put_figure(mc, "total_malloced", s.bytes_max);
 }
 
 static YIELDS void put_settings(struct mc *mc)
@@ -224,8 +224,8 @@ static YIELDS void put_settings(struct mc *mc)
     const struct params *p = mc->front->conf.params;
     struct kv_stats s;
     kv_stat(&mc->kv, &s);
-    put_u64(mc, "maxbytes", s.bytes_max);
-    put_u64(mc, "maxconns", param(p, max_requests));
+    put_figure(mc, "maxbytes", s.bytes_max);
+    put_figure(mc, "maxconns", param(p, max_requests));
     put(mc, "tcpport", l->is_unix ? "0" : l->port);
     put(mc, "udpport", "0");
     put(mc, "inter", l->is_unix ? "NULL" : l->addr);
@@ -234,17 +234,17 @@ static YIELDS void put_settings(struct mc *mc)
     put(mc, "evictions", "on");
     put(mc, "domain_socket", l->is_unix ? l->addr : "NULL");
     put(mc, "shutdown_command", "no");
-    put_u64(mc, "num_threads", run_loops(mc->front->conf.run));
+    put_figure(mc, "num_threads", run_loops(mc->front->conf.run));
     put(mc, "stat_key_prefix", ":");
     put(mc, "detail_enabled", "no");
-    put_u64(mc, "reqs_per_event", 64);
+    put_figure(mc, "reqs_per_event", 64);
     put(mc, "cas_enabled", "yes");
     put(mc, "binding_protocol", "auto-negotiate");
     put(mc, "auth_enabled_sasl", l->auth != NULL ? "yes" : "no");
     put(mc, "auth_enabled_ascii", l->auth != NULL ? "yes" : "no");
-    put_u64(mc, "item_size_max", s.bytes_max);
+    put_figure(mc, "item_size_max", s.bytes_max);
     put(mc, "maxconns_fast", "yes");
-    put_u64(mc, "idle_timeout", param(p, mc_timeout_idle) / NS_PER_S);
+    put_figure(mc, "idle_timeout", param(p, mc_timeout_idle) / NS_PER_S);
     put(mc, "flush_enabled", "yes");
     put(mc, "dump_enabled", "no");
 }
