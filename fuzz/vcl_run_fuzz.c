@@ -215,7 +215,24 @@ static struct arena *host_ws(struct vcl_task *task, enum objm_ws which)
     return task->ws;
 }
 
+static bool host_add_filter(struct vcl_task *task, enum filter_side side,
+                            const struct plan_want *want)
+{
+    (void)task;
+    CHECK(filter_find(side, want->filter->name) == want->filter);
+    return true;
+}
+
+static bool host_remove_filter(struct vcl_task *task, enum filter_side side, struct str name)
+{
+    (void)task;
+    CHECK(filter_find(side, name) != NULL);
+    return true;
+}
+
 static const struct vcl_host host = {
+    .add_filter = host_add_filter,
+    .remove_filter = host_remove_filter,
     .http = host_http,
     .get = host_get,
     .set = host_set,

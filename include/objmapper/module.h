@@ -30,7 +30,7 @@
 
 /* A module is loaded when its major number is the daemon's and its minor number not higher. */
 #define OBJM_ABI_MAJOR 1
-#define OBJM_ABI_MINOR 0
+#define OBJM_ABI_MINOR 1
 
 /* ---- types and values ---- */
 
@@ -55,6 +55,8 @@ enum objm_type {
     OBJM_STEVEDORE,
     OBJM_SUB,
     OBJM_REGEX,
+    OBJM_VFP,      /* since 1.1 */
+    OBJM_VDP,      /* since 1.1 */
     OBJM_INSTANCE, /* an object made by `new`; only the compiler knows it */
     OBJM_TYPE__COUNT
 };
@@ -107,6 +109,9 @@ struct objm_stevedore;
 struct objm_sub;
 struct objm_regex;
 
+/* A filter, and what it is told: a VFP or VDP (see below). */
+struct objm_candidate;
+
 /* One value; its type is known from the table. */
 union objm_value {
     bool boolean;
@@ -125,6 +130,7 @@ union objm_value {
     const struct objm_stevedore *stevedore;
     const struct objm_sub *sub;
     const struct objm_regex *regex;
+    const struct objm_candidate *filter;
     void *instance;
 };
 
@@ -196,6 +202,81 @@ struct objm_object {
     const char *doc;
 };
 
+/* ---- filters of bodies (since 1.1) ----
+ *
+ * A filter is written (in)name(out): it takes a body in one of the formats `in` and makes one in
+ * `out`.  add_vfp() and add_vdp() of VCL say that one is wanted, the planner finds its place
+ * between others, and puts built-in filters where formats do not match (docs/filters.md). */
+
+/* Where in the chain it is to be when VCL does not say; FETCH and STEVEDORE are OBJECT and CLIENT
+ * on the way to the client. */
+enum objm_filter_pos {
+    OBJM_POS_DEFAULT, /* LAST */
+    OBJM_POS_FRONT,
+    OBJM_POS_MIDDLE,
+    OBJM_POS_LAST,
+    OBJM_POS_FETCH,
+    OBJM_POS_STEVEDORE
+};
+
+enum objm_filter_flag {
+    OBJM_FILTER_IS_VFP = 1 << 0,       /* may be used while an object is fetched, ... */
+    OBJM_FILTER_IS_VDP = 1 << 1,       /* ... while it is delivered */
+    OBJM_FILTER_FILLS = 1 << 2,        /* may fill gaps: it is there for the format alone */
+    OBJM_FILTER_KEEPS_BYTES = 1 << 3,  /* looks, and changes nothing: ETag and length stay */
+    OBJM_FILTER_KEEPS_FORMAT = 1 << 4, /* makes what it was given, where `out` lists that */
+    OBJM_FILTER_VARIES_AE = 1 << 5,    /* Vary gets Accept-Encoding */
+    OBJM_FILTER_NO_STREAM = 1 << 6     /* nobody may see the body before it is whole */
+};
+
+enum objm_filter_rc {
+    OBJM_FILTER_OK,     /* wants more input, or more room */
+    OBJM_FILTER_END,    /* all is made */
+    OBJM_FILTER_BROKEN, /* the body is not what it should be */
+    OBJM_FILTER_LIMIT   /* it would take too much */
+};
+
+/* What a filter is begun with. */
+struct objm_filter_env {
+    const void *arg;    /* the candidate's */
+    size_t body_len;    /* SIZE_MAX: not known */
+    char *error;        /* why it failed, for the log: text with a NUL, ... */
+    size_t error_bytes; /* ... in this many bytes, which stay until `end` */
+};
+
+/* One step's input and output; the filter advances all of it. */
+struct objm_filter_io {
+    const char *in;
+    size_t in_len;
+    bool is_end; /* nothing comes after `in` */
+    char *out;
+    size_t room;
+};
+
+/* Constant.  The functions run on the fiber that has the body, must not block and cannot suspend.
+ */
+struct objm_filter {
+    const char *name; /* letters, digits, '_', '-' */
+    const char *in;   /* "text,plain,none"; "*": any */
+    const char *out;  /* the first is taken, unless the body came by another of these names */
+    enum objm_filter_pos recommended;
+    unsigned flags;
+    size_t bytes; /* of its state, which is zeroed before `begin` */
+    enum objm_filter_rc (*begin)(void *self, const struct objm_filter_env *env); /* may be NULL */
+    /* Takes some, makes some.  At is_end, when all is taken and there is room left, it must say
+     * END: that all is made, or a failure. */
+    enum objm_filter_rc (*step)(void *self, struct objm_filter_io *io);
+    void (*end)(void *self); /* also after a failure; may be NULL */
+    const char *doc;
+};
+
+/* What a function of type VFP or VDP returns: use objm_candidate(). */
+struct objm_candidate {
+    const struct objm_filter *filter; /* of the table of a module that the VCL imports; NULL: */
+    const char *builtin;              /* the built-in filter of this name */
+    const void *arg;                  /* for `begin`; built-in ones have none */
+};
+
 /* What a module keeps. */
 struct objm_priv {
     void *ptr;
@@ -220,11 +301,15 @@ struct objm_module {
     const struct objm_object *objects;
     unsigned object_count;
     objm_event_fn *event; /* NULL: wants none */
+    /* Since 1.1: what is not there in a table of an older version is not read. */
+    const struct objm_filter *const *filters;
+    unsigned filter_count;
 };
 
 #define OBJM_ABI .abi_major = OBJM_ABI_MAJOR, .abi_minor = OBJM_ABI_MINOR
 #define OBJM_FUNCS(table) .funcs = (table), .func_count = sizeof(table) / sizeof((table)[0])
 #define OBJM_OBJECTS(table) .objects = (table), .object_count = sizeof(table) / sizeof((table)[0])
+#define OBJM_FILTERS(table) .filters = (table), .filter_count = sizeof(table) / sizeof((table)[0])
 #define OBJM_METHODS(table) .methods = (table), .method_count = sizeof(table) / sizeof((table)[0])
 
 /* One call.  arg[n] belongs to args[n] of the table; arg[n] of an optional one that was not given

@@ -62,6 +62,20 @@ static inline struct objm_priv *objm_priv(struct objm_ctx *ctx, enum objm_scope 
     return ctx->ops->priv(ctx, scope, key);
 }
 
+/* The filter as a value of type VFP or VDP; arg lives as long as the task.  NULL: workspace full.
+ */
+static inline const struct objm_candidate *
+objm_candidate(struct objm_ctx *ctx, const struct objm_filter *filter, const void *arg)
+{
+    struct objm_candidate *made = (struct objm_candidate *)ctx->ops->alloc(ctx, sizeof *made);
+    if (made != NULL) {
+        made->filter = filter;
+        made->builtin = NULL;
+        made->arg = arg;
+    }
+    return made;
+}
+
 /* Runs fn(arg) where blocking is allowed, and waits for it.  Suspends. */
 static inline void objm_offload(struct objm_ctx *ctx, void (*fn)(void *), void *arg)
 {

@@ -164,13 +164,14 @@ struct request {
     bool is_bounded;       /* how old an object may be, whatever its own times say: */
     uint64_t ttl_most_ns;  /* UINT64_MAX: no bound */
     uint64_t grace_most_ns;
-    bool is_late_100;        /* the client is told to send its body when somebody reads it */
-    struct backend *backend; /* for the fetch; NULL: none */
-    unsigned err_status;     /* for a response of our own */
-    struct str err_reason;   /* STR_NONE: the usual one */
-    struct synth_text synth; /* its body */
-    struct http *resp;       /* in deliver and synth */
-    struct digest digest;    /* in hash */
+    bool is_late_100;          /* the client is told to send its body when somebody reads it */
+    struct backend *backend;   /* for the fetch; NULL: none */
+    unsigned err_status;       /* for a response of our own */
+    struct str err_reason;     /* STR_NONE: the usual one */
+    struct synth_text synth;   /* its body */
+    struct http *resp;         /* in deliver and synth */
+    struct filter_wants *vdps; /* asked for there (filters.h); NULL: nothing was said */
+    struct digest digest;      /* in hash */
     /* ... and read. */
     unsigned restarts;
     bool is_hit, is_hitmiss, is_hitpass;

@@ -149,11 +149,12 @@ struct fetch {
     bool keeps_conn;    /* both sides said so; the body must have been read too */
     unsigned conn_bits;
     struct obj_times times;
-    struct str asked_range;   /* the Range that was sent, as the policy found it */
-    bool is_rfc9111;          /* the request's */
-    struct http *head_answer; /* what is passed on, if it is about what we may have; or NULL */
-    bool is_9111;             /* ... and so RFC 9111 has decided what may be stored */
-    unsigned obj_flags;       /* of the object to be stored */
+    struct str asked_range;    /* the Range that was sent, as the policy found it */
+    bool is_rfc9111;           /* the request's */
+    struct http *head_answer;  /* what is passed on, if it is about what we may have; or NULL */
+    bool is_9111;              /* ... and so RFC 9111 has decided what may be stored */
+    unsigned obj_flags;        /* of the object to be stored */
+    struct filter_wants *vfps; /* asked for (filters.h); NULL: nothing was said */
     /* The response's body. */
     struct h1_body body;
     struct h1_reader reader;

@@ -6,7 +6,10 @@
 #ifndef ENGINE_FILTERS_H
 #define ENGINE_FILTERS_H
 
-#include "filter/plan.h"
+#include "vcl/filters.h"
+
+struct fetch;
+struct request;
 
 struct filter_wants {
     enum filter_side side;
@@ -26,5 +29,10 @@ static inline bool filter_wants_bar(const struct filter_wants *wants, struct str
     }
     return false;
 }
+
+/* What else is known by name, and what may fill gaps, in the VCL at work; NULL: without one, what
+ * is built in.  Borrowed as long as fetch and request last. */
+const struct vcl_filters *filters__of_fetch(const struct fetch *fetch);
+const struct vcl_filters *filters__of_request(const struct request *req);
 
 #endif

@@ -233,6 +233,7 @@ static YIELDS struct policy_verdict purge_sub(struct request *req)
 
 static YIELDS struct policy_verdict deliver_sub(struct request *req)
 {
+    req->vdps = NULL;
     return ask(req, VCL_SUB_DELIVER);
 }
 
@@ -241,6 +242,7 @@ static YIELDS struct policy_verdict synth_sub(struct request *req)
     if (task_of(req) == NULL) {
         return page_without_vcl(req);
     }
+    req->vdps = NULL;
     return ask(req, VCL_SUB_SYNTH);
 }
 
@@ -383,6 +385,7 @@ static YIELDS struct policy_verdict backend_response_sub(struct fetch *f)
         return policy_says(POLICY_FAIL);
     }
     p->t_beresp_ns = wrk_real_ns(engine__wrk(f->engine));
+    f->vfps = NULL;
     propose_store(f, p);
     enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_RESPONSE);
     struct policy_verdict word = says(&p->task, verdict);

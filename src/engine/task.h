@@ -107,6 +107,15 @@ struct fetch_task {
     bool do_gunzip;
 };
 
+/* ---- filters (task_filter.c) ---- */
+
+bool task__add_filter(struct vcl_task *task, enum filter_side side, const struct plan_want *want);
+bool task__remove_filter(struct vcl_task *task, enum filter_side side, struct str name);
+/* For hosts without a body. */
+bool task__no_add_filter(struct vcl_task *task, enum filter_side side,
+                         const struct plan_want *want);
+bool task__no_remove_filter(struct vcl_task *task, enum filter_side side, struct str name);
+
 /* ---- tables and helpers ---- */
 
 extern const struct vcl_env task__env; /* without what is each VCL's own */

@@ -147,6 +147,8 @@ const struct vcl_host task__house_host = {
     .store = task__store,
     .store_property = task__store_property,
     .workspace = task__workspace,
+    .add_filter = task__no_add_filter,
+    .remove_filter = task__no_remove_filter,
 };
 
 const struct vcl_env task__env = {

@@ -400,4 +400,6 @@ const struct vcl_host task__fetch_host = {
     .store = task__store,
     .store_property = task__store_property,
     .workspace = task__workspace,
+    .add_filter = task__add_filter,
+    .remove_filter = task__remove_filter,
 };

@@ -165,6 +165,7 @@ enum st_kind {
     ST_BAN,
     ST_HASH_DATA,
     ST_SYNTHETIC,
+    ST_FILTER, /* op: the opcode, ret: the side, count: the position, expr */
     ST_EXPR,
     ST_NEW
 };
@@ -297,6 +298,10 @@ MUST_USE bool vcl__only_one(struct cc *cc, const char *what, const struct token 
 struct sub *vcl__sub_new(struct cc *cc, struct symbol *sym);
 struct stmt *vcl__block(struct cc *cc); /* cc_stmt.c */
 action_fn vcl__act_if;
+action_fn vcl__act_add_vfp; /* cc_filter.c */
+action_fn vcl__act_add_vdp;
+action_fn vcl__act_remove_vfp;
+action_fn vcl__act_remove_vdp;
 action_fn vcl__act_func;
 action_fn vcl__act_object;
 void vcl__actions_init(struct cc *cc); /* cc_action.c */

@@ -302,11 +302,15 @@ static const struct {
     action_fn *fn;
     uint32_t subs; /* 0: all */
 } actions[] = {
+    {"add_vdp", vcl__act_add_vdp, M(DELIVER) | M(SYNTH)},
+    {"add_vfp", vcl__act_add_vfp, M(BACKEND_RESPONSE)},
     {"ban", act_ban, 0},
     {"call", act_call, 0},
     {"hash_data", act_hash_data, M(HASH)},
     {"if", vcl__act_if, 0},
     {"new", vcl__act_new, M(INIT)},
+    {"remove_vdp", vcl__act_remove_vdp, M(DELIVER) | M(SYNTH)},
+    {"remove_vfp", vcl__act_remove_vfp, M(BACKEND_RESPONSE)},
     {"return", act_return, 0},
     {"set", act_set, 0},
     {"synthetic", act_synthetic, M(SYNTH) | M(BACKEND_ERROR)},

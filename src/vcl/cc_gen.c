@@ -515,6 +515,12 @@ static bool gen_stmt(struct cc *cc, const struct stmt *s)
         return gen_hash_data(cc, s);
     case ST_SYNTHETIC:
         return gen_simple(cc, s, VCL_OP_SYNTHETIC);
+    case ST_FILTER:
+        if (!gen_expr(cc, s->expr, 0)) {
+            return false;
+        }
+        emit(cc, (enum vcl_opcode)s->op, 0, s->ret, s->count);
+        return true;
     case ST_EXPR:
     case ST_NEW:
         return gen_expr(cc, s->expr, 0);

@@ -49,6 +49,7 @@ enum rc vcl_compile(const struct vcl_conf *conf, const char *name, const struct 
     *messages = cc.out.ptr;
     *out = cc.prog;
     if (is_fine) {
+        vcl__filters_finish(cc.prog);
         vcl__lean(cc.prog);
     } else {
         vcl_program_release(out);

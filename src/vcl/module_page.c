@@ -144,6 +144,15 @@ void vcl_module_page(struct sb *sb, const struct objm_module *module)
     for (unsigned n = 0; n < module->func_count; n++) {
         put_func(sb, &module->funcs[n], module->name);
     }
+    unsigned filters = module->abi_minor >= 1 ? module->filter_count : 0;
+    if (filters > 0) {
+        sb_lit(sb, ".SH FILTERS\n");
+    }
+    for (unsigned n = 0; n < filters; n++) {
+        const struct objm_filter *filter = module->filters[n];
+        sb_printf(sb, ".SS \"(%s)%s(%s)\"\n", filter->in, filter->name, filter->out);
+        put_doc(sb, filter->doc == NULL ? "" : filter->doc);
+    }
     if (module->object_count > 0) {
         sb_lit(sb, ".SH OBJECTS\n");
     }

@@ -17,10 +17,11 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "filter/notation.h"
 #include "vcl/mod.h"
 #include "vcl/value.h"
 
-enum { ARGS_MAX = 32 };
+enum { ARGS_MAX = 32, FILTER_BYTES_MAX = 64 << 10 };
 
 struct vcl_module_file {
     void *handle;
@@ -119,6 +120,33 @@ static enum rc check_object(const struct objm_object *object, struct sb *why)
     return rc;
 }
 
+static enum rc check_filter(const struct objm_filter *filter, struct sb *why)
+{
+    const char *fault = NULL;
+    if (filter->name == NULL || !notation_is_name(str_of(filter->name)) ||
+        strlen(filter->name) > NOTATION_NAME_MAX) {
+        sb_lit(why, "a filter has no name\n");
+        return RC_INVALID;
+    }
+    if (filter->in == NULL || !notation_is_formats(str_of(filter->in)) || filter->out == NULL ||
+        !notation_is_formats(str_of(filter->out))) {
+        fault = "has a list of formats that is none";
+    } else if ((filter->flags & (unsigned)(OBJM_FILTER_IS_VFP | OBJM_FILTER_IS_VDP)) == 0) {
+        fault = "is for neither side of the cache";
+    } else if (filter->step == NULL) {
+        fault = "has no code";
+    } else if ((unsigned)filter->recommended > OBJM_POS_STEVEDORE) {
+        fault = "has a position that is none";
+    } else if (filter->bytes > FILTER_BYTES_MAX) {
+        fault = "has a state that is too large";
+    }
+    if (fault == NULL) {
+        return RC_OK;
+    }
+    sb_printf(why, "filter %s %s\n", filter->name, fault);
+    return RC_INVALID;
+}
+
 enum rc vcl_module_check(const struct objm_module *module, struct sb *why)
 {
     if (!is_name(module->name)) {
@@ -131,6 +159,10 @@ enum rc vcl_module_check(const struct objm_module *module, struct sb *why)
     }
     for (unsigned n = 0; rc == RC_OK && n < module->object_count; n++) {
         rc = check_object(&module->objects[n], why);
+    }
+    unsigned filters = module->abi_minor >= 1 ? module->filter_count : 0;
+    for (unsigned n = 0; rc == RC_OK && n < filters; n++) {
+        rc = check_filter(module->filters[n], why);
     }
     return rc;
 }

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "vcl/acl.h"
 #include "vcl/director.h"
+#include "vcl/filters.h"
 #include "vcl/modules.h"
 #include "regex/regex.h"
 #include "vcl/value.h"
@@ -132,7 +133,10 @@ struct vcl_program {
     VCL_LIST(struct vcl_source) sources;
     VCL_LIST(const char *) labels;
     VCL_LIST(const char *) stores;
-    bool may_roll_back; /* has calls of std.rollback, or of modules of others */
+    struct vcl_module_filter *module_filters; /* of all imports */
+    unsigned module_filters_count;
+    struct vcl_filters filters[2]; /* by side */
+    bool may_roll_back;            /* has calls of std.rollback, or of modules of others */
     unsigned priv_calls;
     unsigned regs; /* how many registers the largest expression needs */
     unsigned default_backend;
@@ -158,6 +162,17 @@ unsigned vcl__prog_label(struct vcl_program *prog, const char *name);
 struct str vcl__prog_text(struct vcl_program *prog, struct str text);
 
 struct vcl_program *vcl__prog_new(void);
+
+/* ---- filters (filters.c) ---- */
+
+/* When all imports are known. */
+void vcl__filters_finish(struct vcl_program *prog);
+/* One of an imported module.  NULL: there is none. */
+const struct objm_filter *vcl__module_filter(const struct vcl_program *prog, enum filter_side side,
+                                             struct str name);
+/* NULL: no filter of the side, or of a module that is not imported. */
+const struct filter *vcl__filter_of(const struct vcl *vcl, enum filter_side side,
+                                    const struct objm_candidate *candidate);
 
 /* Room for one more in a VCL_LIST, zeroed; a pointer to it. */
 void *vcl__push(void **at, unsigned *count, unsigned *cap, size_t bytes);

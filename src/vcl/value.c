@@ -18,13 +18,14 @@
 const char *vcl_type_name(enum objm_type type)
 {
     static const char *const names[] = {
-        [OBJM_VOID] = "VOID",     [OBJM_BOOL] = "BOOL",       [OBJM_INT] = "INT",
-        [OBJM_REAL] = "REAL",     [OBJM_BYTES] = "BYTES",     [OBJM_DURATION] = "DURATION",
-        [OBJM_TIME] = "TIME",     [OBJM_STRING] = "STRING",   [OBJM_STRANDS] = "STRANDS",
-        [OBJM_BLOB] = "BLOB",     [OBJM_ENUM] = "ENUM",       [OBJM_IP] = "IP",
-        [OBJM_ACL] = "ACL",       [OBJM_BACKEND] = "BACKEND", [OBJM_PROBE] = "PROBE",
-        [OBJM_HEADER] = "HEADER", [OBJM_HTTP] = "HTTP",       [OBJM_STEVEDORE] = "STEVEDORE",
-        [OBJM_SUB] = "SUB",       [OBJM_REGEX] = "REGEX",     [OBJM_INSTANCE] = "INSTANCE",
+        [OBJM_VOID] = "VOID",     [OBJM_BOOL] = "BOOL",         [OBJM_INT] = "INT",
+        [OBJM_REAL] = "REAL",     [OBJM_BYTES] = "BYTES",       [OBJM_DURATION] = "DURATION",
+        [OBJM_TIME] = "TIME",     [OBJM_STRING] = "STRING",     [OBJM_STRANDS] = "STRANDS",
+        [OBJM_BLOB] = "BLOB",     [OBJM_ENUM] = "ENUM",         [OBJM_IP] = "IP",
+        [OBJM_ACL] = "ACL",       [OBJM_BACKEND] = "BACKEND",   [OBJM_PROBE] = "PROBE",
+        [OBJM_HEADER] = "HEADER", [OBJM_HTTP] = "HTTP",         [OBJM_STEVEDORE] = "STEVEDORE",
+        [OBJM_SUB] = "SUB",       [OBJM_REGEX] = "REGEX",       [OBJM_VFP] = "VFP",
+        [OBJM_VDP] = "VDP",       [OBJM_INSTANCE] = "INSTANCE",
     };
     CHECK((unsigned)type < OBJM_TYPE__COUNT);
     return names[type];
@@ -180,6 +181,8 @@ enum rc vcl_value_text(struct sb *sb, enum objm_type type, const union objm_valu
     case OBJM_HTTP:
     case OBJM_SUB:
     case OBJM_REGEX:
+    case OBJM_VFP:
+    case OBJM_VDP:
     case OBJM_INSTANCE:
     case OBJM_TYPE__COUNT:
         break;
@@ -244,6 +247,8 @@ bool vcl_value_equal(enum objm_type type, const union objm_value *a, const union
     case OBJM_STEVEDORE:
     case OBJM_SUB:
     case OBJM_REGEX:
+    case OBJM_VFP:
+    case OBJM_VDP:
     case OBJM_INSTANCE:
     case OBJM_TYPE__COUNT:
         break;
@@ -471,6 +476,8 @@ enum rc vcl_default_parse(const struct objm_arg *arg, union objm_value *value)
     case OBJM_STEVEDORE:
     case OBJM_SUB:
     case OBJM_REGEX:
+    case OBJM_VFP:
+    case OBJM_VDP:
     case OBJM_IP:
         return str_eq(def, STR("0")) ? RC_OK : RC_MALFORMED;
     case OBJM_VOID:

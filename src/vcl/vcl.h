@@ -14,6 +14,7 @@
 #include "base/param.h"
 #include "base/rng.h"
 #include "base/series.h"
+#include "filter/plan.h"
 #include "http/http.h"
 #include "objmapper/module.h"
 #include "shm/vsl.h"
@@ -196,6 +197,10 @@ struct vcl_host {
     void (*store_property)(struct vcl_task *task, const struct objm_stevedore *store,
                            enum vcl_prop which, union objm_value *value);
     struct arena *(*workspace)(struct vcl_task *task, enum objm_ws which);
+    /* add_vfp() and the like: the body that is fetched or delivered is to go through it, or not.
+     * False: too many. */
+    bool (*add_filter)(struct vcl_task *task, enum filter_side side, const struct plan_want *want);
+    bool (*remove_filter)(struct vcl_task *task, enum filter_side side, struct str name);
     /* NULL: there is no client. */
     void (*client)(struct vcl_task *task, struct vcl_client *out);
 };

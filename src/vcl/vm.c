@@ -430,6 +430,10 @@ static void step_verdict(struct machine *m, const struct vcl_insn *i)
     case VCL_OP_BAN:
         ban(m, vcl_str(a->string));
         break;
+    case VCL_OP_ADDFILTER:
+    case VCL_OP_NOFILTER:
+        vcl__filter_step(m->task, i, a->filter);
+        break;
     case VCL_OP_HASHDATA:
         m->task->host->hash_data(m->task, vcl_str(a->string));
         break;
@@ -495,6 +499,8 @@ static void step(struct machine *m, const struct vcl_insn *i)
         step_logic(m, i);
         break;
     case VCL_OP_BAN:
+    case VCL_OP_ADDFILTER:
+    case VCL_OP_NOFILTER:
     case VCL_OP_HASHDATA:
     case VCL_OP_RETURN:
     case VCL_OP_RETURNSYNTH:

@@ -40,6 +40,12 @@ bool vcl__acl(struct vcl_task *task, const struct objm_acl *acl, const struct ob
 /* The workspace is full: the task fails. */
 void vcl__overflow(struct vcl_task *task, const char *what);
 
+/* ---- filters (vm_filter.c) ---- */
+
+/* add_* and remove_*: fails the task where the candidate is none, or one too many. */
+void vcl__filter_step(struct vcl_task *task, const struct vcl_insn *insn,
+                      const struct objm_candidate *candidate);
+
 /* ---- modules (vm_call.c) ---- */
 
 YIELDS void vcl__module_call(struct vcl_task *task, unsigned index, union objm_value *regs);

@@ -51,6 +51,10 @@ static void good_text_compiles(void **state)
         "vcl 4.1; " BACKEND
         "sub vcl_recv { set req.http.\"quoted.name\" = regsuball(req.url, \"a\", \"\\0\"); }",
         "vcl 4.1; import std; " BACKEND "sub vcl_recv { std.log(\"x\" + std.tolower(req.url)); }",
+        "vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(esi); add_vfp(gzip, STEVEDORE); "
+        "if (beresp.ttl > 1s) { add_vfp(rewrite, FRONT); } remove_vfp(testgunzip); } "
+        "sub vcl_deliver { add_vdp(gunzip); add_vdp(rewrite, OBJECT); remove_vdp(range); } "
+        "sub vcl_synth { add_vdp(gzip, CLIENT); }",
         "vcl 4.1; import directors; " BACKEND
         "sub vcl_init { new d = directors.round_robin(); d.add_backend(b); } "
         "sub vcl_recv { set req.backend_hint = d.backend(); }",
@@ -106,6 +110,26 @@ static void bad_text_is_explained(void **state)
         {"vcl 4.1; " BACKEND "acl a { \"10.0.0.1\"/8; } sub vcl_recv { if (client.ip ~ a) { } }",
          "Non-zero bits in masked part"},
         {"vcl 4.1; import frob; " BACKEND, "Could not find VMOD frob"},
+        {"vcl 4.1; " BACKEND "sub vcl_recv { add_vfp(esi); }",
+         "Not a valid action in subroutine 'vcl_recv'."},
+        {"vcl 4.1; " BACKEND "sub vcl_deliver { add_vfp(esi); }",
+         "Not a valid action in subroutine 'vcl_deliver'."},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { remove_vdp(esi); }",
+         "Not a valid action in subroutine 'vcl_backend_response'."},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(frob); }",
+         "Unknown VFP 'frob'.  Expected a filter of a module, or one of:\n\tgunzip\n"},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(range); }",
+         "Unknown VFP 'range'."},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(esi, CLIENT); }",
+         "Unknown position.  Expected one of:\n\tDEFAULT\n\tFRONT\n\tMIDDLE\n\tLAST\n\tFETCH\n"
+         "\tSTEVEDORE\n"},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { remove_vfp(esi, FRONT); }",
+         "Expected ')' got ','"},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(\"esi\"); }", "VFP"},
+        {"vcl 4.1; import std; " BACKEND "sub vcl_backend_response { add_vfp(std.random(1, 2)); }",
+         "VFP"},
+        {"vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(); }",
+         "Unknown token ')' when looking for VFP"},
         {"vcl 4.0; " BACKEND "sub vcl_recv { set req.http.x = sess.xid; }",
          "(Only available when 4.1 <= VCL syntax)"},
     };
