@@ -184,6 +184,9 @@ MUST_USE enum rc obj_adopt(struct objcore *busy, struct objcore *old);
 /* Before obj_ready: nobody is to find this object, only who waits for it gets it.  `ends_others`:
  * once it is whole, what it would have replaced goes all the same. */
 void obj_hide(struct objcore *busy, bool ends_others);
+/* Before obj_ready, of a body that is whole already: who waits for it is woken by obj_finish and
+ * not before, so nobody who waited sees less than all of it. */
+void obj_hold_back(struct objcore *busy);
 /* Before obj_ready: forgets what was stored and set so far. */
 void obj_restart(struct objcore *busy);
 /* Whether somebody is parked behind this fetch. */

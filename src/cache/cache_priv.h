@@ -340,6 +340,13 @@ struct readers {
     size_t count;
 };
 
+struct waiter;
+/* Waiters that got their answer, by loop. */
+struct wakes {
+    struct waiter *first;
+    unsigned count;
+};
+
 struct boc {
     uint32_t magic;
     _Atomic uint32_t refs;    /* the core's (dropped a grace period after the core lets go of it),
@@ -357,6 +364,8 @@ struct boc {
     bool is_hidden;         /* nobody is to find it, and ... */
     bool ends_others;       /* ... when it is whole, nor what it would have replaced */
     struct list parked;     /* struct waiter */
+    bool holds_back;        /* those who got it as it became ready are woken when it is whole: */
+    struct wakes held;
     struct replaced replaced;
 
     /* Of the fetch; attributes are fixed once ready. */
@@ -446,11 +455,6 @@ struct waiter *park__enter(struct boc *boc, struct stripe *stripe);
 YIELDS MUST_USE enum rc park__wait(struct waiter **take_waiter, uint64_t deadline_ns,
                                    struct objcore **oc, struct objcore **busy);
 
-/* Waiters that got their answer, by loop. */
-struct wakes {
-    struct waiter *first;
-    unsigned count;
-};
 /* All who are parked behind `boc` get a reference of oc.  Under the stripe. */
 void park__answer_all(struct boc *boc, struct objcore *oc, struct wakes *wakes);
 /* boc failed: one who is parked gets to fetch, the others wait for that; or for a fetch that runs

@@ -210,6 +210,11 @@ void obj_hide(struct objcore *busy, bool ends_others)
     boc->ends_others = ends_others;
 }
 
+void obj_hold_back(struct objcore *busy)
+{
+    boc_in(busy, BOC_FETCHING)->holds_back = true;
+}
+
 /* ---- phase 3 ---- */
 
 bool obj_ready(struct objcore *busy)
@@ -228,7 +233,7 @@ bool obj_ready(struct objcore *busy)
         left = head__rebuild(head, busy, HEAD_FRONT);
         boc->was_inside = true;
     }
-    park__answer_all(boc, busy, &wakes);
+    park__answer_all(boc, busy, boc->holds_back ? &boc->held : &wakes);
     stripe__unlock(stripe);
     (void)core__let_go(cache, left);
     park__wake(cache, &wakes);
@@ -465,6 +470,7 @@ enum rc obj_finish(struct objcore *busy)
     }
     relay__end(boc);
     bool is_alone = settle(busy, boc, rc);
+    park__wake(head->cache, &boc->held);
     follow__progress(boc);
     if (is_alone) {
         atomic_store_explicit(&busy->boc, NULL, memory_order_release);
@@ -502,6 +508,7 @@ static void fail(struct objcore *busy, bool lets_others_try)
     (void)core__let_go(head->cache, left);
     release_replaced(&replaced);
     park__wake(head->cache, &wakes);
+    park__wake(head->cache, &boc->held);
     follow__progress(boc);
 }
 

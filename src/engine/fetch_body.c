@@ -425,6 +425,7 @@ enum rc fetch__store_hidden(struct fetch *f)
         }
         return rc == RC_OK ? RC_IO : rc;
     }
+    obj_hold_back(f->busy);
     show(f);
     finish(f);
     f->stored = f->busy;

@@ -156,6 +156,49 @@ static void promotion(void *arg)
     assert_int_equal(stats.woken, N);
 }
 
+/* ends: obj_finish or obj_fail */
+static void held_back(struct rig *rig, unsigned key, bool ends_well)
+{
+    struct lookup found = rig_lookup(rig, key);
+    struct asker asker = {.rig = rig, .req = rig_req(key)};
+    uint64_t before = parked(rig);
+    rig_start(rig, 0, ask, &asker);
+    until_parked(rig, before + 1);
+    struct obj_times times = rig_times();
+    obj_hold_back(found.busy);
+    assert_true(rig_ready(rig, found.busy, &times, 0));
+    rig_write(found.busy, "body", 4);
+    assert_int_equal(fiber_sleep(NS_PER_S), RC_OK);
+    assert_false(asker.is_done);
+    if (ends_well) {
+        assert_int_equal(obj_finish(found.busy), RC_OK);
+    } else {
+        obj_fail(found.busy);
+    }
+    obj_release(&found.busy);
+    assert_int_equal(fiber_sleep(NS_PER_S), RC_OK);
+    assert_true(asker.is_done);
+    assert_int_equal(asker.rc, RC_OK);
+    assert_int_equal(asker.found.kind, ends_well ? LOOKUP_HIT : LOOKUP_MISS);
+    if (ends_well) {
+        assert_true(obj_is_complete(asker.found.oc));
+    }
+    rig_release(&asker.found);
+}
+
+static void holding_back(void *arg)
+{
+    held_back(arg, 1, true);
+    held_back(arg, 2, false);
+}
+
+static void who_waits_for_all_of_it_finds_all_of_it(void **state)
+{
+    (void)state;
+    const struct rig_conf conf = {0};
+    rig_run(&conf, holding_back);
+}
+
 /* The second failure in a row, and the fetch says that nobody is to try again. */
 static void refusal(void *arg)
 {
@@ -569,6 +612,7 @@ int main(void)
         cmocka_unit_test(failure_promotes_exactly_one),
         cmocka_unit_test(a_fetch_may_fail_for_all_who_wait),
         cmocka_unit_test(those_parked_move_to_a_fetch_that_runs),
+        cmocka_unit_test(who_waits_for_all_of_it_finds_all_of_it),
         cmocka_unit_test(a_mark_wakes_all_at_once),
         cmocka_unit_test(who_does_not_match_looks_again),
         cmocka_unit_test(what_is_not_fresh_answers_nobody_who_waited),
