@@ -12,7 +12,8 @@ from packing import PACK
 # Cells of what is not there yet: (why, whether a cell is one of them).  Empty: all of the matrix is asked.
 LEFT_OUT = [
     ("encodings that a client does not take", lambda c: c.obj.encoding in ("gzip", "br", "zstd") and not c.req.takes(c.obj.encoding)),
-    ("who waited for a body that is not streamed", lambda c: c.state == "joined" and not c.obj.feature.streams),
+    ("filters", lambda c: c.obj.feature.packs or c.obj.feature.opens or c.obj.feature.esi or c.obj.feature.fetch_bare or c.obj.feature.deliver_bare),
+    ("Vary of what was checked", lambda c: c.obj.encoding in ("gzip", "br", "zstd")),
 ]
 
 
@@ -33,9 +34,12 @@ class Feature:
     esi: bool = False
     vfp: bool = False           # bodies are rewritten when they are fetched
     vdp: bool = False           # ... when they are delivered
+    fetch_bare: bool = False    # there are no filters when they are fetched, whatever would be usual
+    deliver_bare: bool = False  # ... when they are delivered
     streams: bool = True
     is_passed: bool = False
     is_synthetic: bool = False
+    in_varnish: bool = True     # it can be compared with
 
 
 FEATURES = {f.name: f for f in (
@@ -44,19 +48,28 @@ FEATURES = {f.name: f for f in (
             recv="unset req.http.Cookie; set req.http.X-Seen = req.http.User-Agent;",
             fetch="set beresp.http.X-Fetched = \"yes\"; unset beresp.http.Server;",
             deliver="set resp.http.X-Delivered = req.http.X-Seen + \"!\"; unset resp.http.X-Path;"),
+    Feature("do_gzip", "`beresp.do_gzip`", fetch="set beresp.do_gzip = true;", packs=True),
+    Feature("do_gunzip", "`beresp.do_gunzip`", fetch="set beresp.do_gunzip = true;", opens=True),
+    Feature("do_esi", "`beresp.do_esi`", fetch="set beresp.do_esi = true;", esi=True, streams=False),
+    Feature("esi_gzip", "`do_esi`, `do_gzip`", fetch="set beresp.do_esi = true; set beresp.do_gzip = true;", esi=True, packs=True, streams=False),
+    Feature("esi_gunzip", "`do_esi`, `do_gunzip`", fetch="set beresp.do_esi = true; set beresp.do_gunzip = true;", esi=True, opens=True, streams=False),
+    Feature("fetch_bare", "`beresp.filters = \"\"`", fetch="set beresp.filters = \"\";", fetch_bare=True),
+    Feature("deliver_bare", "`resp.filters = \"\"`", deliver="set resp.filters = \"\";", deliver_bare=True),
     Feature("nostream", "`beresp.do_stream = false`", fetch="set beresp.do_stream = false;", streams=False),
     Feature("pass", "pass", recv="return (pass);", is_passed=True),
+    Feature("pass_gzip", "pass, `do_gzip`", recv="return (pass);", fetch="set beresp.do_gzip = true;", packs=True, is_passed=True),
     Feature("synthetic", "synthetic", recv="return (synth(200));", is_synthetic=True,
             synth="set resp.http.ETag = {\"\"e\"\"}; synthetic(\"dog \" + req.url); return (deliver);"),
 )}
 
 
-def vcl(port):
-    """The VCL of all features, with the origin at a port."""
+def vcl(port, is_ours=True):
+    """The VCL of all features, with the origin at a port; of those that varnishd has, if it is for that."""
     subs = []
     for sub, url in (("recv", "req.url"), ("backend_response", "bereq.url"), ("deliver", "req.url"), ("synth", "req.url")):
         field = "fetch" if sub == "backend_response" else sub
-        rules = [f'    if ({url} ~ "^/{f.name}/") {{ {getattr(f, field)} }}' for f in FEATURES.values() if getattr(f, field)]
+        rules = [f'    if ({url} ~ "^/{f.name}/") {{ {getattr(f, field)} }}' for f in FEATURES.values()
+                 if getattr(f, field) and (is_ours or f.in_varnish)]
         subs.append(f"sub vcl_{sub} {{\n" + "\n".join(rules) + "\n}")
     return f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "{port}"; }}\n' + "\n".join(subs) + "\n"
 

@@ -3,11 +3,12 @@
 # SPDX-FileCopyrightText: the objmapper authors
 """Every feature with every encoding, range, condition and way to join a fetch: what the client gets, and by which lane.
 
-    matrix.py --daemon build/bin/objmapperd [--cell PATTERN] [--write] [--list]
+    matrix.py --daemon build/bin/objmapperd [--reference /usr/sbin/varnishd] [--cell PATTERN] [--write] [--list]
 
 cells.py has the table from which all cells are made, model.py the rules that say what each has to answer.  The lane and its reason come
-from the log; the counters OBJM.delivery.* must have moved by what the cells say.  docs/compatibility-matrix.md is made of the model
-(--write) and must be current.  --cell NAME, also with * in it, asks only those.
+from the log; the counters OBJM.delivery.* must have moved by what the cells say.  Where the distribution's varnishd is installed it is asked
+the same, as far as it can do it: what it answers otherwise stands in DIFFERENCES (varnish.py), or the test fails.
+docs/compatibility-matrix.md is made of the model (--write) and must be current.  --cell NAME, also with * in it, asks only those.
 """
 import argparse
 import collections
@@ -23,13 +24,17 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import cells as table                                   # noqa: E402
 import model                                            # noqa: E402
+import varnish                                          # noqa: E402
+from objm import reference                              # noqa: E402
 from objm.bodies import first_difference                # noqa: E402
 from objm.client import Client, Cut, Response           # noqa: E402
 from objm.daemon import Daemon, Failed                  # noqa: E402
 from objm.server import Server                          # noqa: E402
 from packing import UNPACK, Broken                      # noqa: E402
 
-MOST_SHOWN = 40
+TIMEOUT_S = 2
+REFERENCE_WAIT_S = 0.05
+LOST_MAX = 20               # answers that never came; then it ends
 COUNTED = ("direct_hits", "fd_hits", "body_hits", "direct_bytes", "fd_bytes", "body_bytes", "fd_fallbacks", "fallback_gzip", "fallback_gunzip", "fallback_esi",
            "fallback_synthetic", "fallback_range", "fallback_filter", "fallback_transport", "fallback_cold")
 
@@ -136,7 +141,7 @@ class Wires:
     def take(self, proto):
         if proto == "1.1" and self.kept:
             return self.kept.pop()
-        return Wire(self.address, timeout=20)
+        return Wire(self.address, timeout=TIMEOUT_S)
 
     def give(self, wire, proto, is_whole=True):
         if proto == "1.1" and is_whole:
@@ -188,21 +193,26 @@ class Log:
 
 
 class Matrix:
-    def __init__(self, daemon, origin):
-        self.daemon, self.origin = daemon, origin
+    """All cells, asked of one daemon: ours, or varnishd, of which is only noted what it says."""
+
+    def __init__(self, daemon, origin, is_ours=True):
+        self.daemon, self.origin, self.is_ours = daemon, origin, is_ours
         self.wires = Wires(daemon.address)
-        self.log = Log(daemon)
+        self.log = Log(daemon) if is_ours else None
+        self.said = {}              # cell: what it was answered, for comparisons
         self.learned = {}           # (obj, encoding): the bytes of a body that a compressor made
         self.faults = collections.defaultdict(list)
+        self.lost = self.parked = 0
         self.lanes = {}             # cell: (xid, answer, bytes of the body)
-        self.asked = 0
 
     # ---- one cell ----
 
     def settle(self, cell, resp):
         """Compares what came with what the model says."""
-        self.asked += 1
-        key = cell.obj, cell.req.takes(cell.obj.encoding)
+        self.said[cell] = resp
+        if not self.is_ours:
+            return
+        key = cell.obj, model.coding(cell)
         want = model.answer(cell, self.learned.get(key))
         fault = self.faults[cell.name].append
 
@@ -224,6 +234,7 @@ class Matrix:
         whole = body.exact if body.exact is not None else self.learned.get(key)
         if want.sends_body and want.part is None and body.exact is None:
             whole = self.unpacked(key, body, resp, fault)
+            want = model.answer(cell, whole)
         if whole is None:
             fault("no cell before this one has told the bytes of the whole")
             return
@@ -258,6 +269,9 @@ class Matrix:
             return fn()
         except (Cut, OSError, ValueError) as e:
             self.faults[cell.name].append(f"{type(e).__name__} {e}")
+            self.lost += isinstance(e, TimeoutError)
+            if self.lost > LOST_MAX:
+                raise Failed(f"too many answers never came, the last for {cell.name}") from e
             return None
 
     # ---- a hit ----
@@ -269,12 +283,14 @@ class Matrix:
             wire.request(path, cell.req)
             return wire.body_of(wire.head(), cell.req.method)
         resp = self.guarded(cell, fn)
-        self.wires.give(wire, cell.req.proto, resp is not None and "close" not in resp.all("connection"))
+        # After a HEAD with a range varnishd cuts the connection.
+        goes_on = resp is not None and "close" not in resp.all("connection") and (self.is_ours or cell.req.method != "HEAD")
+        self.wires.give(wire, cell.req.proto, goes_on)
         return resp
 
     def fill(self, objects):
         """All that is to be hit is fetched, and asked for again: then no fetch goes on any more."""
-        with Wire(self.daemon.address, timeout=20) as wire:
+        with Wire(self.daemon.address, timeout=TIMEOUT_S) as wire:
             for obj in 2 * objects:
                 wire.request(f"/{obj.name}/hit", table.Req(accept="all"))
                 wire.body_of(wire.head(), "GET")
@@ -301,12 +317,20 @@ class Matrix:
             self.guarded(cell, lambda w=wire, c=cell: w.request(path, c.req))
             if cell is first and not self.origin.halves[path].wait(20):
                 self.faults[cell.name].append("the fetch has not begun")
-        heads = [self.guarded(c, w.head) if obj.feature.streams else None for c, w in zip(cells, wires)]
+        if self.is_ours and not obj.feature.streams:
+            # All but the first have to wait for the whole.
+            self.parked += len(cells) - 1
+            self.daemon.wait_counter("MAIN.busy_sleep", lambda n: n >= self.parked)
+        comes_early = obj.feature.streams and self.is_ours
+        heads = [self.guarded(c, w.head) if comes_early else None for c, w in zip(cells, wires)]
+        if not self.is_ours:
+            # varnishd sends no head before what follows it fills a buffer: there is nothing to wait for but that it has seen the requests.
+            time.sleep(REFERENCE_WAIT_S)
         self.origin.gates[path].set()
         for cell, wire, head in zip(cells, wires, heads):
             def fn(w=wire, c=cell, h=head):
                 return w.body_of(h if h is not None else w.head(), c.req.method)
-            resp = self.guarded(cell, fn) if head is not None or not obj.feature.streams else None
+            resp = self.guarded(cell, fn) if head is not None or not comes_early else None
             self.wires.give(wire, cell.req.proto, resp is not None and "close" not in resp.all("connection"))
             if resp is not None:
                 self.settle(cell, resp)
@@ -342,18 +366,38 @@ class Matrix:
         for cell in wanted:
             (hits if cell.state == "hit" else others)[cell.obj].append(cell)
         self.fill(list(hits))
-        before = self.counters()
+        before = self.counters() if self.is_ours else None
         for obj, cells in hits.items():
             self.hits(obj, cells)
         for obj, cells in others.items():
             self.joined(obj, cells)
-        self.check_lanes()
-        # Of cells that went wrong nobody knows what was counted.
-        if not any(self.faults.values()):
-            self.check_counters(before)
+        if self.is_ours:
+            self.check_lanes()
+            # Of cells that went wrong nobody knows what was counted.
+            if not any(self.faults.values()):
+                self.check_counters(before)
+            self.log.close()
         self.wires.close()
-        self.log.close()
+        if self.daemon.counter("MGT.child_panic") + self.daemon.counter("MGT.child_died"):
+            self.faults["daemon"].append(self.daemon.output())
         return {name: faults for name, faults in self.faults.items() if faults}
+
+
+def run(path, wanted, is_ours, args):
+    """Starts a daemon and asks it all of them; (what it said, faults)."""
+    origin = Origin()
+    try:
+        with Daemon(path, f"127.0.0.1:{origin.port}", args) as daemon:
+            vcl = os.path.join(daemon.dir, "matrix.vcl")
+            with open(vcl, "w", encoding="ascii") as f:
+                f.write(table.vcl(origin.port, is_ours))
+            daemon.cli_ok("vcl.load", "matrix", vcl)
+            daemon.cli_ok("vcl.use", "matrix")
+            matrix = Matrix(daemon, origin, is_ours)
+            faults = matrix.run(wanted)
+            return matrix.said, faults
+    finally:
+        origin.close()
 
 
 def choose(pattern):
@@ -363,47 +407,45 @@ def choose(pattern):
         match = table.escaped(pattern)
         # Whoever is asked for by name is asked, there or not.
         kept = [c for c in every if match.fullmatch(c.name)]
-        missing = {(c.obj, c.req.takes(c.obj.encoding)) for c in kept}
-        teachers = [c for c in every if (c.obj, c.req.takes(c.obj.encoding)) in missing and c.state == "hit" and c.req.name.endswith("r-none/c-none")
-                    and c.req.method == "GET"]
-        kept = list(dict.fromkeys(teachers + kept))
+        # With those before them that tell what the bytes of the whole are.
+        missing = {(c.obj, model.coding(c)) for c in kept}
+        teachers = [c for c in every if c.state == "hit" and c.req.method == "GET" and c.req.name.endswith("r-none/c-none")]
+        kept = list(dict.fromkeys([c for c in teachers if (c.obj, model.coding(c)) in missing] + kept))
     return every, kept
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--daemon", required=True)
+    ap.add_argument("--reference", default="/usr/sbin/varnishd")
     ap.add_argument("--cell", help="only those whose name this is; * stands for anything")
+    ap.add_argument("--most", type=int, default=40, help="how many faults are shown")
     ap.add_argument("--list", action="store_true", help="print the names")
     args = ap.parse_args()
     every, wanted = choose(args.cell)
     if args.list:
         print("\n".join(c.name for c in wanted))
         return 0
-    origin = Origin()
     began = time.monotonic()
-    with Daemon(os.path.abspath(args.daemon), f"127.0.0.1:{origin.port}", ["-p", "vsl_mask=+Debug", "-s", "memory,512m"]) as daemon:
-        path = os.path.join(daemon.dir, "matrix.vcl")
-        with open(path, "w", encoding="ascii") as f:
-            f.write(table.vcl(origin.port))
-        try:
-            daemon.cli_ok("vcl.load", "matrix", path)
-            daemon.cli_ok("vcl.use", "matrix")
-        except Failed as e:
-            print(f"matrix: {e}")
-            return 1
-        matrix = Matrix(daemon, origin)
-        faults = matrix.run(wanted)
-        if daemon.counter("MGT.child_panic") + daemon.counter("MGT.child_died"):
-            faults["daemon"] = [daemon.output()]
-    origin.close()
-    for n, (name, texts) in enumerate(faults.items()):
-        if n < MOST_SHOWN:
-            print(f"matrix: {name}: " + "; ".join(texts))
+    try:
+        said, faults = run(os.path.abspath(args.daemon), wanted, True, ["-p", "vsl_mask=+Debug", "-s", "memory,512m"])
+        missing = reference.missing(args.reference)
+        if missing:
+            print(f"matrix: not compared with varnishd: {missing}")
+        else:
+            theirs, broken = run(args.reference, [c for c in said if varnish.can(c)], False, ["-s", "malloc,512m"])
+            faults.update({f"varnishd: {name}": texts for name, texts in broken.items()})
+            faults.update(varnish.compare(said, theirs, is_all=not args.cell))
+            print(f"matrix: {len(theirs)} cells asked of varnishd, too")
+    except Failed as e:
+        print(f"matrix: {e}")
+        return 1
+    for name, texts in list(faults.items())[:args.most]:
+        print(f"matrix: {name}: " + "; ".join(texts))
     reasons = collections.Counter(why for why in map(table.left_out, every) if why)
     for why, count in reasons.items():
         print(f"matrix: {count} cells left out: {why}")
-    print(f"matrix: {matrix.asked} of {len(every)} cells asked in {time.monotonic() - began:.1f} s, {len(faults)} have faults")
+    print(f"matrix: {len(said)} of {len(every)} cells asked in {time.monotonic() - began:.1f} s, {len(faults)} have faults")
     return 1 if faults else 0
 
 

@@ -25,6 +25,7 @@ class Body:
     length_known: bool = True
     etag: str = ETAG
     vary: frozenset = frozenset()
+    can_be_opened: bool = False     # for clients that do not take the encoding
 
     def changed(self, **kw):
         """The same response in other bytes: its tag gets weak."""
@@ -56,28 +57,74 @@ def expanded(text):
 
 # ---- 1. what is stored ----
 
+BY_ENCODING = frozenset({"accept-encoding"})
+
+
+def has_esi(obj):
+    """Whether the parser saw the text: it is given what can be unpacked."""
+    return obj.feature.esi and obj.encoding in ("identity", *OPENABLE)
+
+
 def stored(obj, is_running):
     """The fetched response as it lies in the cache; is_running: not all of it is there."""
-    f = obj.feature
+    f, encoding = obj.feature, obj.encoding
     text = plain(obj.size)
-    body = Body(text, obj.encoding, obj.sent, length_known=obj.framing == "length" or not is_running)
+    body = Body(text, encoding, obj.sent, length_known=obj.framing == "length" or not is_running)
     if f.is_synthetic:
         text = f"dog /{obj.name}/hit".encode()
         return Body(text, "identity", text)
+    if f.fetch_bare:
+        return body
+    known = not is_running
+    if encoding in OPENABLE:
+        # It was checked, or will be made anew; and whoever does not take it gets it unpacked.
+        body = dataclasses.replace(body, vary=BY_ENCODING, can_be_opened=True)
+    if encoding == "gzip" and f.opens:
+        body = body.changed(encoding="identity", exact=text, length_known=known, vary=frozenset(), can_be_opened=False)
+    if f.vfp and encoding in ("identity", *OPENABLE):
+        # Content keeps its encoding.
+        text = rewritten(text)
+        body = body.changed(text=text, exact=text if body.encoding == "identity" else None, length_known=known)
+    if has_esi(obj) and encoding in OPENABLE and not (encoding == "gzip" and f.opens):
+        # Of the compressors only gzip's can leave room for includes.
+        body = packed_again(body, known) if encoding == "gzip" else body.changed(encoding="identity", exact=text, length_known=known, vary=frozenset(),
+                                                                                 can_be_opened=False)
+    if f.packs and (encoding == "identity" or has_esi(obj) and body.encoding == "identity" and not f.opens):
+        body = packed_again(body, known)
     return body
+
+
+def packed_again(body, known):
+    return body.changed(encoding="gzip", exact=None, length_known=known, vary=BY_ENCODING, can_be_opened=True)
 
 
 # ---- 2. what is made of it for this client ----
 
 def delivered(obj, req, is_running):
-    """(body, reasons): what a GET of all of it would give."""
+    """(body, etag for conditions, reasons): what a GET of all of it would give."""
+    f = obj.feature
     body = stored(obj, is_running)
+    is_unwanted = body.can_be_opened and not req.takes(body.encoding)
+    # VCL sees the head of what this client is to get, and conditions go by what VCL left; what its filters do to the tag comes later.
+    etag = "W/" + body.etag.removeprefix("W/") if is_unwanted else body.etag
+    if f.deliver_bare:
+        return dataclasses.replace(body, etag=etag), etag, []
     reasons = []
-    if body.encoding in OPENABLE and not req.takes(body.encoding):
+    if has_esi(obj):
+        reasons.append("esi")
+        body = body.changed(text=expanded(body.text), exact=None, length_known=False)
+        if body.encoding == "identity" or is_unwanted:
+            body = dataclasses.replace(body, encoding="identity", exact=body.text)
+    elif f.vdp and body.encoding in ("identity", *OPENABLE):
+        reasons.append("gunzip" if body.encoding == "gzip" else "filter")
+        body = body.changed(text=rewritten(body.text), exact=None, length_known=False)
+        if body.encoding == "identity" or is_unwanted:
+            body = dataclasses.replace(body, encoding="identity", exact=body.text)
+    elif is_unwanted:
         reasons.append("gunzip" if body.encoding == "gzip" else "filter")
         # How long it will be is noted with gzip bodies, when they are whole.
         body = body.changed(encoding="identity", exact=body.text, length_known=body.encoding == "gzip" and not is_running)
-    return body, reasons
+    return body, etag, reasons
 
 
 # A HEAD that is passed is the backend's to answer: we take no range out of a body that never comes, and leave the length that it gives.
@@ -96,7 +143,7 @@ def is_not_modified(req, etag):
 
 def range_of(req, etag, length, known):
     """None: the whole; (): 416; or (first, last)."""
-    if req.range == "none" or req.range == "several" or not known:
+    if req.range in ("none", "several") or not known or length is None:
         return None
     if req.range in IF_RANGES and IF_RANGES[req.range] != etag:
         return None
@@ -114,7 +161,7 @@ def lane_of(length, whole, reasons, is_running):
     """By which lane a part of `length` bytes (None: not known) of a body of `whole` bytes leaves, and why not by a better one."""
     if reasons:
         return "body", reasons[0]
-    if is_running:
+    if is_running or length is None:
         return ("fd" if length is None or length >= FD_MIN else "body"), "-"
     return ("fd" if length >= FD_MIN and whole >= OWN_FILE_MIN else "direct"), "-"
 
@@ -133,20 +180,25 @@ def counted(answers):
     return sums
 
 
+def coding(cell):
+    """In which encoding the answer is; with its object, that says which bytes."""
+    return delivered(cell.obj, cell.req, False)[0].encoding
+
+
 def answer(cell, learned=None):
     """`learned`: the bytes of the whole body, where a compressor made them."""
     obj, req = cell.obj, cell.req
     f = obj.feature
     # What is passed goes on as it comes.
     is_running = f.is_passed or (cell.state != "hit" and f.streams)
-    body, reasons = delivered(obj, req, is_running)
+    body, etag, reasons = delivered(obj, req, is_running)
     status, content_range, part = 200, None, None
     whole = body.exact if body.exact is not None else learned
     length = len(whole) if whole is not None else None
-    if not f.is_synthetic and is_not_modified(req, ETAG):
+    if not f.is_synthetic and is_not_modified(req, etag):
         status = 304
         part = None if f.is_passed and req.method == "HEAD" else ()
-    elif not (f.is_passed and req.method == "HEAD"):
+    elif not f.deliver_bare and not (f.is_passed and req.method == "HEAD"):
         found = range_of(req, body.etag, length, body.length_known)
         if found == ():
             status, part, content_range = 416, (), f"bytes */{length}"
@@ -162,7 +214,7 @@ def answer(cell, learned=None):
     lane, reason = "none", "-"
     if f.is_synthetic or f.is_passed:
         lane, reason = "", ""   # neither is a stored body: no lane is chosen
-    elif sends:
+    elif sends and (length is not None or not body.length_known or reasons):
         sent = length if part is None else part[1] - part[0] + 1
         lane, reason = lane_of(sent if body.length_known else None, length, reasons, is_running)
     return Answer(status, body, part, content_range, sends, framing, lane, reason, not f.is_passed and not f.is_synthetic)
