@@ -3,6 +3,7 @@
 /* The filters that are built in, and what formats are called outside: the names of encodings. */
 #include "filter/filter.h"
 
+#include "filter/codecs_priv.h"
 #include "filter/filter_priv.h"
 
 static const struct {

@@ -66,19 +66,28 @@ struct codec_io {
 
 struct filter_env;
 
-/* A codec is a state of `bytes` bytes (zeroed before `begin`), and three functions that never
- * suspend.  Its memory beside that is bounded, and given back by `end`. */
+/* A codec is a state of `bytes` bytes (zeroed before `begin`), and functions that never suspend.
+ * Its memory beside that is bounded, and given back by `end`. */
 struct codec {
     size_t bytes;
-    /* RC_LIMIT: no memory, or no state left in the pool; RC_INVALID: not with these arguments. */
+    /* RC_LIMIT: no memory, or no state left in the pool; RC_INVALID: not with these arguments.
+     * NULL: there is nothing to begin. */
     enum rc (*begin)(void *self, const struct filter_env *env);
-    /* Takes some, makes some.  RC_OK: wants more input, or (room == 0) more room; at is_end with
-     * all input taken and room left it must not say so: then RC_EOF, all is made.  RC_EOF with
-     * input left over: what is left is no part of the body.  RC_MALFORMED: the input is damaged or
-     * ends too early; RC_LIMIT, RC_TOO_LONG: a limit was reached (a bomb). */
+    /* Takes some, makes some.  RC_OK: wants more input, having taken all there was, or (room == 0)
+     * more room; at is_end with all input taken and room left it must not say so: then RC_EOF, all
+     * is made.  RC_EOF with input left over: what is left is no part of the body.  RC_MALFORMED:
+     * the input is damaged or ends too early; RC_LIMIT, RC_TOO_LONG: a limit was reached (a bomb).
+     */
     enum rc (*step)(void *self, struct codec_io *io);
-    /* Also after a failed begin or step. */
+    /* Also after a failed begin or step; NULL: there is nothing to give back. */
     void (*end)(void *self);
+    /* In place of `step`, for those that leave all bytes as they are: they pass without a copy.
+     * is_end: these are the last.  RC_OK, or why the body is no good. */
+    enum rc (*look)(void *self, const char *ptr, size_t len, bool is_end);
+    /* Beside `step`, for those that keep everything until the end: what they have, when `step` has
+     * said RC_EOF (and made nothing); the next codec gets it in one piece, with is_end.  Stays
+     * where it is until `end`. */
+    struct str (*whole)(void *self);
 };
 
 /* Where the parts of a gzip body lie, by which it can be stitched into another
@@ -102,20 +111,25 @@ struct filter_notes {
     char error[128]; /* why a step failed, for the log; "" */
 };
 
+struct filter_states; /* states.h */
+
 /* What the codecs of one chain are given; borrowed until the chain is freed. */
 struct filter_env {
-    struct arena *arena;         /* for what lives as long as the chain; not for buffers */
-    struct filter_notes *notes;  /* of this chain */
-    const struct filter *filter; /* of this step */
-    const void *arg;             /* of this candidate: what VCL or a module said beside its name */
-    size_t body_len;             /* SIZE_MAX: not known */
-    size_t expand_bytes_max;     /* no output is longer; 0: no limit */
-    unsigned expand_ratio_max;   /* nor so many times longer than what was read, past 1 MiB; 0 */
+    struct arena *arena;          /* for what lives as long as the chain; not for buffers */
+    struct filter_notes *notes;   /* of this chain */
+    struct filter_states *states; /* that bounds what states of compressors take; NULL: the heap */
+    const struct filter *filter;  /* of this step; chain_new sets it, as arg and side */
+    const void *arg;              /* of this candidate: what VCL or a module said beside its name */
+    enum filter_side side;        /* of the cache */
+    size_t body_len;              /* SIZE_MAX: not known */
+    size_t expand_bytes_max;      /* no output is longer; 0: no limit */
+    size_t expand_floor_bytes;    /* nor, past so many bytes, ... */
+    unsigned expand_ratio_max;    /* ... so many times as long as what was read; 0: no limit */
     int gzip_level, gzip_memlevel;
     unsigned brotli_quality, zstd_level;
     size_t buffer_bytes_max; /* that `buffer` may hold */
     unsigned esi_flags;      /* esi.h */
-    /* Appends a record to the transaction's log; tag: a VSL tag. */
+    /* Appends a record to the transaction's log; tag: a VSL tag.  NULL: nobody listens. */
     void (*log)(void *log_arg, unsigned tag, struct str text);
     void *log_arg;
 };

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SPDX-FileCopyrightText: the objmapper authors */
+/* The codecs of the filters that are built in, for their table, and what they share. */
+#ifndef FILTER_CODECS_PRIV_H
+#define FILTER_CODECS_PRIV_H
+
+#include "filter/filter.h"
+
+extern const struct codec codec_gzip, codec_gunzip, codec_testgunzip;
+
+/* Writes why into the notes; returns rc. */
+enum rc codec_fail(const struct filter_env *env, enum rc rc, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+/* A record of Varnish's tag Gzip: what: G (compressed), U (decompressed), u (checked). */
+void codec_log_gzip(const struct filter_env *env, char what, const struct gzip_bits *bits);
+
+#endif
