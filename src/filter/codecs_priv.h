@@ -7,6 +7,8 @@
 #include "filter/filter.h"
 
 extern const struct codec codec_gzip, codec_gunzip, codec_testgunzip;
+extern const struct codec codec_brotli, codec_unbrotli, codec_zstd, codec_unzstd;
+extern const struct codec codec_buffer, codec_regex, codec_rewrite;
 
 /* Writes why into the notes; returns rc. */
 enum rc codec_fail(const struct filter_env *env, enum rc rc, const char *fmt, ...)

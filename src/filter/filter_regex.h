@@ -17,7 +17,7 @@ struct regex_rule {
 struct filter_regex {
     const struct regex_rule *rules;
     unsigned rules_count;
-    uint32_t match_limit, depth_limit; /* 0: PCRE2's own */
+    uint32_t match_limit; /* how much work one match may be; 0: PCRE2's own limit */
 };
 
 #endif

@@ -125,14 +125,11 @@ static struct block *take_kept(struct filter_states *states, size_t bytes)
     return NULL;
 }
 
-void *states_alloc(struct filter_states *states, size_t bytes)
+void *states_alloc_anyway(struct filter_states *states, size_t bytes)
 {
     struct block *block = NULL;
     if (states != NULL) {
         CHECK_OBJ(states, STATES_MAGIC);
-        if (bytes > states->bytes_max || states->out_bytes > states->bytes_max - bytes) {
-            return NULL;
-        }
         states->out_bytes += bytes;
         states->is_used = true;
         block = take_kept(states, bytes);
@@ -142,6 +139,20 @@ void *states_alloc(struct filter_states *states, size_t bytes)
     }
     *block = (struct block){.bytes = bytes};
     return block + 1;
+}
+
+void *states_alloc(struct filter_states *states, size_t bytes)
+{
+    if (states != NULL &&
+        (bytes > states->bytes_max || states->out_bytes > states->bytes_max - bytes)) {
+        return NULL;
+    }
+    return states_alloc_anyway(states, bytes);
+}
+
+bool states_is_over(const struct filter_states *states)
+{
+    return states != NULL && states->out_bytes > states->bytes_max;
 }
 
 void states_free(struct filter_states *states, void *ptr)

@@ -4,10 +4,16 @@
 #ifndef FILTER_STATES_PRIV_H
 #define FILTER_STATES_PRIV_H
 
+#include <stdbool.h>
+
 #include "filter/states.h"
 
 /* Uninitialised, aligned to 16; NULL: that would be more than may be out.  states may be NULL. */
 void *states_alloc(struct filter_states *states, size_t bytes);
+/* The same, never NULL: for a library that cannot go on without.  Whoever uses it asks afterwards
+ * whether that was too much, and ends. */
+void *states_alloc_anyway(struct filter_states *states, size_t bytes);
+bool states_is_over(const struct filter_states *states);
 /* block may be NULL. */
 void states_free(struct filter_states *states, void *block);
 
