@@ -143,11 +143,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str in = {(const char *)data + 3, size - 3};
     struct sb whole;
     struct sb cut;
-    enum rc rc = run(recipe, in, SIZE_MAX, OUT_MAX, &whole);
+    enum rc rc = run(recipe, in, SIZE_MAX, 0, &whole);
     enum rc cut_rc = run(recipe, in, piece, room, &cut);
-    /* Which of several faults is met first depends on the pieces. */
-    CHECK((rc == RC_OK) == (cut_rc == RC_OK));
-    CHECK(rc != RC_OK || str_eq(sb_str(&whole), sb_str(&cut)));
+    /* Which of several faults is met first depends on the pieces; and a whole gzip body is opened
+     * by another library, which is content with some that zlib refuses. */
+    CHECK((rc == RC_OK) == (cut_rc == RC_OK) || (rc == RC_OK && !recipe->is_round));
+    CHECK(rc != RC_OK || cut_rc != RC_OK || str_eq(sb_str(&whole), sb_str(&cut)));
     CHECK(!recipe->is_round || (rc == RC_OK && str_eq(sb_str(&whole), in)));
     free(whole.ptr);
     free(cut.ptr);

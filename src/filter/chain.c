@@ -119,6 +119,24 @@ static struct chain *chain_make(const struct plan *plan, unsigned from, unsigned
     return chain;
 }
 
+static enum rc begin_link(struct chain *chain, struct link *link, enum filter_side side,
+                          const struct filter_env *env)
+{
+    const void *arg = link->env.arg;
+    const struct filter *filter = link->env.filter;
+    link->env = *env;
+    link->env.arg = arg;
+    link->env.filter = filter;
+    link->env.notes = chain->notes;
+    link->env.side = side;
+    const struct link *first = chain->stages[0].link;
+    if (first != NULL && link > first) {
+        link->env.body_len = SIZE_MAX; /* what the first stage makes of it */
+    }
+    link->is_begun = true;
+    return link->codec->begin == NULL ? RC_OK : link->codec->begin(link->self, &link->env);
+}
+
 enum rc chain_new(const struct plan *plan, unsigned from, unsigned to, const struct filter_env *env,
                   struct chain **out, struct str *failed)
 {
@@ -129,18 +147,9 @@ enum rc chain_new(const struct plan *plan, unsigned from, unsigned to, const str
     chain->notes = env->notes != NULL ? env->notes : &chain->own_notes;
     enum rc rc = RC_OK;
     for (unsigned n = 0; n < chain->links_count && rc == RC_OK; n++) {
-        struct link *link = &chain->links[n];
-        const void *arg = link->env.arg;
-        const struct filter *filter = link->env.filter;
-        link->env = *env;
-        link->env.arg = arg;
-        link->env.filter = filter;
-        link->env.notes = chain->notes;
-        link->env.side = plan->side;
-        link->is_begun = true;
-        rc = link->codec->begin == NULL ? RC_OK : link->codec->begin(link->self, &link->env);
+        rc = begin_link(chain, &chain->links[n], plan->side, env);
         if (rc != RC_OK && failed != NULL) {
-            *failed = link->name;
+            *failed = chain->links[n].name;
         }
     }
     if (rc != RC_OK) {
@@ -257,11 +266,13 @@ static enum rc run_stage(struct chain *chain, unsigned at, char *out, size_t roo
     stage->is_done = rc == RC_EOF;
     const char *ptr = out;
     if (stage->is_done && link->codec->whole != NULL) {
-        CHECK(made == 0);
         struct str whole = link->codec->whole(link->self);
-        ptr = whole.ptr;
-        made = whole.len;
-        link->out_bytes += made;
+        if (whole.ptr != NULL) {
+            CHECK(made == 0);
+            ptr = whole.ptr;
+            made = whole.len;
+            link->out_bytes += made;
+        }
     }
     rc = check_growth(chain, link);
     return rc == RC_OK ? offer(chain, &chain->stages[at + 1], ptr, made, stage->is_done) : rc;

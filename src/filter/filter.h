@@ -85,8 +85,8 @@ struct codec {
      * is_end: these are the last.  RC_OK, or why the body is no good. */
     enum rc (*look)(void *self, const char *ptr, size_t len, bool is_end);
     /* Beside `step`, for those that keep everything until the end: what they have, when `step` has
-     * said RC_EOF (and made nothing); the next codec gets it in one piece, with is_end.  Stays
-     * where it is until `end`. */
+     * said RC_EOF; the next codec gets it in one piece, with is_end.  Stays where it is until
+     * `end`.  STR_NONE: all was written to `out` this time. */
     struct str (*whole)(void *self);
 };
 
@@ -121,7 +121,7 @@ struct filter_env {
     const struct filter *filter;  /* of this step; chain_new sets it, as arg and side */
     const void *arg;              /* of this candidate: what VCL or a module said beside its name */
     enum filter_side side;        /* of the cache */
-    size_t body_len;              /* SIZE_MAX: not known */
+    size_t body_len;              /* of what the codec gets; SIZE_MAX: not known */
     size_t expand_bytes_max;      /* no output is longer; 0: no limit */
     size_t expand_floor_bytes;    /* nor, past so many bytes, ... */
     unsigned expand_ratio_max;    /* ... so many times as long as what was read; 0: no limit */

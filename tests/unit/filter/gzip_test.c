@@ -147,6 +147,7 @@ static void damage_is_found(void **state)
         struct way way = {.codecs = {codecs[n]}, .env = WAY_ENV};
         for (size_t len = 0; len < gz.len; len++) {
             way.is_push = len % 2 == 0;
+            way.env.body_len = len % 3 == 0 ? len : SIZE_MAX;
             assert_int_equal(way_run(&way, gz.ptr, len), RC_MALFORMED);
             bytes_free(&way.out);
         }
@@ -158,8 +159,10 @@ static void damage_is_found(void **state)
             enum rc rc = way_run(&way, gz.ptr, gz.len);
             const struct bytes *want = n == 0 ? &text : &gz;
             if (rc == RC_OK) {
-                /* Time and system in the head may be anything, and what fills the last byte. */
-                assert_true(at / 8 < 10 || (at >= bits.stop_bit && at / 8 == bits.stop_bit / 8));
+                /* Time and system in the head may be anything, and what fills the last byte; other
+                 * forms of the same, which libdeflate takes and zlib does not, end in one CRC. */
+                assert_true(n == 0 || at / 8 < 10 ||
+                            (at >= bits.stop_bit && at / 8 == bits.stop_bit / 8));
                 assert_int_equal(way.out.len, want->len);
                 assert_memory_equal(way.out.ptr, want->ptr, want->len);
             }
@@ -208,6 +211,48 @@ static void the_log_has_varnishs_records(void **state)
                                  "U F - 26 5 80 130 140\n");
     assert_false(way.notes.gzip.is_set); /* what came out is no gzip */
     bytes_free(&way.out);
+}
+
+/* A body that is known to be there as a whole is opened at once: to where it is wanted, or, where
+ * there is no room, to memory of its own. */
+static void a_whole_body_is_opened_at_once(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 20000, 32768, 32769, 200000, 262144, 262145};
+    for (unsigned n = 0; n < 8 * 4; n++) {
+        struct bytes text = text_of(sizes[n % 8], n);
+        struct bytes gz = made_by(&codec_gzip, NULL, text.ptr, text.len);
+        struct filter_states *states = filter_states_new(350000, NULL);
+        struct way way = {.codecs = {n / 8 == 3 ? &codec_testgunzip : &codec_gunzip, &codec_gunzip},
+                          .is_push = n / 8 != 1,
+                          .late_end = n / 8 == 2,
+                          .env = WAY_ENV};
+        way.codecs[1] = n / 8 == 3 ? &codec_gunzip : NULL;
+        way.env.states = states;
+        way.env.body_len = gz.len;
+        assert_int_equal(way_run(&way, gz.ptr, gz.len), RC_OK);
+        assert_int_equal(way.out.len, text.len);
+        assert_memory_equal(way.out.ptr, text.ptr, text.len);
+        /* No block was looked at: it was not zlib. */
+        bool at_once = strstr(way.log, " 0 0 0\n") != NULL;
+        assert_int_equal(at_once, text.len <= 262144 && (way.is_push || gz.len <= 32768));
+        bytes_free(&way.out);
+        assert_int_equal(filter_states_out_bytes(states), 0);
+        filter_states_free(&states);
+        /* One byte more or less, or another length than was said. */
+        bytes_add(&gz, "x", 1);
+        assert_int_equal(
+            way_run(&(struct way){.codecs = {&codec_gunzip}, .env = WAY_ENV}, gz.ptr, gz.len),
+            RC_MALFORMED);
+        way.env.states = NULL;
+        assert_int_equal(way_run(&way, gz.ptr, gz.len), RC_MALFORMED);
+        assert_string_equal(way.notes.error, "Junk after gzip data");
+        way.env.body_len = gz.len;
+        assert_int_equal(way_run(&way, gz.ptr, gz.len), RC_MALFORMED);
+        assert_int_equal(way_run(&way, gz.ptr, gz.len - 2), RC_MALFORMED);
+        bytes_free(&gz);
+        bytes_free(&text);
+    }
 }
 
 /* ---- pieces ---- */
@@ -324,6 +369,7 @@ int main(void)
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(errors_are_worded_as_varnish_does),
         cmocka_unit_test(the_log_has_varnishs_records),
+        cmocka_unit_test(a_whole_body_is_opened_at_once),
         cmocka_unit_test(pieces_can_be_taken_out),
         cmocka_unit_test(states_have_a_ceiling),
     };
