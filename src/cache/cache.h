@@ -159,6 +159,9 @@ enum obj_attr {
     OA_VARY = 2,
     OA_FLAGS = 3, /* kept by obj_set_flags; not for obj_set */
     OA_XID = 4,
+    OA_GZIPBITS = 5, /* these two may also be set late, see obj_set */
+    OA_ESI = 6,
+    OA_CODED = 7, /* which filters changed its encoding */
     OA_KEYED = 8, /* of what was put there by key: cache_swap.h */
     OA__COUNT = 9
 };
@@ -169,12 +172,15 @@ enum obj_flag {
         1 << 2, /* for obj_use_fn: no request may be answered with it once it is stale */
     OBJ_NEVER_FRESH = 1 << 3, /* it serves for validation only: nobody waits for what replaces it */
     OBJ_FAILED = 1 << 4,      /* what those get who waited for a fetch that failed */
+    OBJ_ENCODED = 1 << 5,     /* its Content-Encoding can be taken off again */
+    OBJ_ESI = 1 << 6,         /* it has an ESI program */
 };
 
 /* Chooses the place: the first stevedore of the list (NULL-terminated) that takes it. `body_len`:
  * UINT64_MAX if unknown.  RC_NOSPACE: none does; fail the core, stream without storing. */
 MUST_USE enum rc obj_store(struct objcore *busy, struct stevedore *const *list, uint64_t body_len);
-/* Copies.  Before obj_ready.  RC_TOO_LONG past 1 MiB in all. */
+/* Copies.  Before obj_ready; what is only known at the end of the body (OA_GZIPBITS, OA_ESI) also
+ * after it, and then obj_get has it once the object is complete.  RC_TOO_LONG past 1 MiB in all. */
 MUST_USE enum rc obj_set(struct objcore *busy, enum obj_attr attr, struct str value);
 void obj_set_times(struct objcore *busy, const struct obj_times *times);
 void obj_set_flags(struct objcore *busy, unsigned obj_flags);
@@ -217,7 +223,8 @@ unsigned obj_failed_before(const struct objcore *busy);
 
 /* ---- using ---- */
 
-/* A borrow that ends with the next suspension; copy what must live longer. STR_NONE if not set. */
+/* A borrow that ends with the next suspension; copy what must live longer. STR_NONE if not set, or
+ * if it was set late and the object is not complete. */
 struct str obj_get(const struct objcore *oc, enum obj_attr attr);
 struct obj_times obj_times(const struct objcore *oc);
 unsigned obj_flags(const struct objcore *oc);

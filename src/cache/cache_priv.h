@@ -370,6 +370,7 @@ struct boc {
 
     /* Of the fetch; attributes are fixed once ready. */
     struct str attrs[OA__COUNT];
+    unsigned early_attrs; /* bits: which of them were set when it became ready */
     size_t attr_bytes;
     uint64_t announced; /* the body's length as the fetch gave it; UINT64_MAX if it did not */
     char *space;

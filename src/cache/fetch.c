@@ -170,9 +170,11 @@ enum rc obj_store(struct objcore *busy, struct stevedore *const *list, uint64_t 
 
 enum rc obj_set(struct objcore *busy, enum obj_attr attr, struct str value)
 {
-    struct boc *boc = boc_in(busy, BOC_FETCHING);
+    bool is_late_kind = attr == OA_GZIPBITS || attr == OA_ESI;
+    struct boc *boc = is_late_kind ? boc_growing(busy) : boc_in(busy, BOC_FETCHING);
     CHECK(attr > 0 && attr < OA__COUNT);
     CHECK(attr != OA_FLAGS);
+    CHECK((boc->early_attrs >> attr & 1) == 0);
     CHECK(value.ptr != NULL);
     size_t others = boc->attr_bytes - boc->attrs[attr].len;
     if (value.len > OA_BYTES_MAX - others) {
@@ -225,6 +227,9 @@ bool obj_ready(struct objcore *busy)
     struct stripe *stripe = head__stripe(head);
     struct wakes wakes = {.first = NULL};
     struct objcore *left = NULL;
+    for (size_t i = 0; i < OA__COUNT; i++) {
+        boc->early_attrs |= boc->attrs[i].ptr != NULL ? 1u << i : 0;
+    }
     stripe__lock(stripe);
     boc_advance(boc, BOC_READY);
     list_remove(&boc->link);

@@ -49,7 +49,11 @@ struct str obj_get(const struct objcore *oc, enum obj_attr attr)
     CHECK(attr > 0 && attr < OA__COUNT);
     const struct boc *boc = core__boc(oc);
     if (UNLIKELY(boc != NULL)) {
-        return boc->attrs[attr];
+        /* What is set late is being written just now, or will be. */
+        bool is_there = (attr != OA_GZIPBITS && attr != OA_ESI) ||
+                        (boc->early_attrs >> attr & 1) != 0 ||
+                        atomic_load_explicit(&oc->is_stored, memory_order_acquire);
+        return is_there ? boc->attrs[attr] : STR_NONE;
     }
     return oa_find(stv_oa(oc->stv), attr);
 }

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cache/oa.h"
 #include "rig.h"
 
 static void run(fiber_fn *fn)
@@ -75,6 +76,34 @@ static void attributes_are_kept_and_bounded(void **state)
 {
     (void)state;
     run(attributes);
+}
+
+static void late_attributes(void *arg)
+{
+    struct rig *rig = arg;
+    struct lookup found = rig_lookup(rig, 1);
+    struct objcore *busy = found.busy;
+    struct obj_times times = rig_times();
+    assert_int_equal(obj_set(busy, OA_ESI, STR("early")), RC_OK);
+    assert_true(rig_ready(rig, busy, &times, OBJ_ENCODED | OBJ_ESI));
+    assert_true(str_eq(obj_get(busy, OA_ESI), STR("early")));
+    rig_write(busy, "body", 4);
+    assert_int_equal(obj_set(busy, OA_GZIPBITS, STR("1")), RC_OK);
+    assert_int_equal(obj_set(busy, OA_GZIPBITS, STR("bits")), RC_OK);
+    assert_null(obj_get(busy, OA_GZIPBITS).ptr);
+    assert_int_equal(obj_finish(busy), RC_OK);
+    assert_true(str_eq(obj_get(busy, OA_GZIPBITS), STR("bits")));
+    assert_true(str_eq(obj_get(busy, OA_ESI), STR("early")));
+    assert_int_equal(obj_flags(busy), OBJ_ENCODED | OBJ_ESI);
+    /* In the stream that a later worker reads, not only here. */
+    assert_true(str_eq(oa_find(stv_oa(obj_stv(busy)), OA_GZIPBITS), STR("bits")));
+    obj_release(&busy);
+}
+
+static void what_is_learnt_at_the_end_is_an_attribute(void **state)
+{
+    (void)state;
+    run(late_attributes);
 }
 
 /* ---- places ---- */
@@ -489,6 +518,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attributes_are_kept_and_bounded),
+        cmocka_unit_test(what_is_learnt_at_the_end_is_an_attribute),
         cmocka_unit_test(the_first_store_that_takes_it_has_it),
         cmocka_unit_test(space_is_used_up_before_more_is_taken),
         cmocka_unit_test(readers_of_a_growing_body_get_exact_bytes),
