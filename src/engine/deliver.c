@@ -6,6 +6,7 @@
  * conditions and ranges make 304, 206 or 416 of a 200, and the length is settled; then the body
  * leaves: a stored one by its lanes (lane.c), one that is not stored piece by piece as it comes. */
 #include "base/cursor.h"
+#include "engine/filtering.h"
 #include "engine/policy.h"
 #include "engine/rfc9111.h"
 
@@ -125,7 +126,7 @@ enum rc deliver__head(struct request *req)
 {
     req->resp = req->oc != NULL ? object_head(req->engine, req, req->oc, req->is_hit)
                                 : relay_head(req->engine, req, req->fetch);
-    return req->resp == NULL ? RC_LIMIT : RC_OK;
+    return req->resp == NULL ? RC_LIMIT : deliver_filter__look(req);
 }
 
 /* ---- conditions, ranges, lengths ---- */
@@ -159,10 +160,20 @@ enum rc deliver__settle(struct request *req, struct http *resp, uint64_t body_le
                         struct part *part)
 {
     *part = (struct part){.off = 0, .len = body_len};
-    bool by_range = resp->status == 200 && http_has(req->http, HDR_RANGE) &&
-                    param(req->engine->conf.params, http_range_support);
-    vslb_str(&req->log, SLT_Filters, by_range ? STR(" range") : STR(""));
-    enum rc rc = by_range ? range__apply(req, resp, body_len, part) : RC_OK;
+    bool by_range = false;
+    enum rc rc = RC_OK;
+    if (deliver_filter__is_wanted(req)) {
+        rc = deliver_filter__settle(req, resp, &body_len, &by_range);
+        part->len = body_len;
+    } else {
+        by_range = resp->status == 200 && http_has(req->http, HDR_RANGE) &&
+                   param(req->engine->conf.params, http_range_support);
+        vslb_str(&req->log, SLT_Filters, by_range ? STR(" range") : STR(""));
+    }
+    if (rc != RC_OK) {
+        return rc;
+    }
+    rc = by_range ? range__apply(req, resp, body_len, part) : RC_OK;
     return rc == RC_OK ? settle_length(req, resp, part->len) : rc;
 }
 
@@ -188,50 +199,41 @@ static enum rc no_room(struct wrk *wrk)
 
 /* ---- what is not stored ---- */
 
-/* The next bytes of a part, of which *sent have gone.  RC_EOF at the end of the body. */
-static YIELDS enum rc relay_some(struct request *req, struct fetch *f, const struct part *part,
-                                 char *block, uint64_t *at, uint64_t *sent)
-{
-    size_t got = 0;
-    enum rc rc = fetch__body(f, block, RELAY_BYTES, &got);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    uint64_t skip = *at < part->off ? part->off - *at : 0;
-    *at += got;
-    if (skip >= got) {
-        return RC_OK;
-    }
-    uint64_t len = got - skip;
-    if (len > part->len - *sent) {
-        len = part->len - *sent;
-    }
-    struct iovec iov = {block + skip, (size_t)len};
-    *sent += len;
-    return req->transport->data(req, &iov, 1);
-}
-
+/* RC_OK: all that is wanted is out. */
 static YIELDS enum rc relay_body(struct request *req, struct fetch *f, const struct part *part)
 {
     char *block = arena_alloc(&f->arena, RELAY_BYTES);
     if (block == NULL) {
         return RC_LIMIT;
     }
-    uint64_t at = 0;
-    uint64_t sent = 0;
-    while (!part->is_range || sent < part->len) {
-        enum rc rc = relay_some(req, f, part, block, &at, &sent);
-        if (rc == RC_EOF) {
-            break;
+    struct outlet outlet = {.req = req, .part = *part};
+    enum rc rc;
+    do {
+        size_t got = 0;
+        rc = fetch__body(f, block, RELAY_BYTES, &got);
+        if (rc == RC_OK) {
+            rc = outlet__put(&outlet, block, got);
         }
-        if (rc != RC_OK) {
-            return rc;
-        }
+    } while (rc == RC_OK);
+    if (rc != RC_EOF) {
+        return rc;
     }
     if (part->is_range) {
         fetch__skip_received(f);
     }
-    return req->transport->end(req);
+    return outlet__end(&outlet);
+}
+
+/* An answer without a body because nobody asked for one may say how long it would be. */
+static MUST_USE enum rc settle_bodyless(struct request *req, struct http *resp)
+{
+    uint64_t len = UINT64_MAX;
+    bool by_range = false;
+    if (deliver_filter__is_wanted(req)) {
+        return deliver_filter__settle(req, resp, &len, &by_range);
+    }
+    vslb_str(&req->log, SLT_Filters, STR(""));
+    return RC_OK;
 }
 
 static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
@@ -243,15 +245,26 @@ static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
     }
     struct part part = {.off = 0, .len = 0};
     if (!has_body && (f->bereq->method_id == HTTP_M_HEAD || resp->status == 304)) {
-        /* An answer without a body because nobody asked for one may say how long it would be. */
-        vslb_str(&req->log, SLT_Filters, STR(""));
+        if (settle_bodyless(req, resp) != RC_OK) {
+            return no_room(req->wrk);
+        }
     } else if (deliver__settle(req, resp, fetch__length(f), &part) != RC_OK) {
         return no_room(req->wrk);
     }
     has_body = has_body && req->sends_body && part.len > 0;
     fetch__log_body(f);
-    enum rc rc = req->transport->head(req, resp, has_body ? part.len : 0, NULL, 0);
-    return rc == RC_OK && has_body ? relay_body(req, f, &part) : rc;
+    enum rc rc = has_body && req->delivery != NULL ? deliver_filter__open(req) : RC_OK;
+    if (rc != RC_OK) {
+        return no_room(req->wrk);
+    }
+    rc = req->transport->head(req, resp, has_body ? part.len : 0, NULL, 0);
+    if (rc == RC_OK && has_body) {
+        rc = relay_body(req, f, &part);
+    }
+    if (req->delivery != NULL) {
+        deliver_filter__close(req);
+    }
+    return rc;
 }
 
 enum rc deliver__transmit(struct request *req)

@@ -13,7 +13,9 @@
 
 #include "base/mem.h"
 #include "cache/cache_ban.h"
+#include "engine/filtering.h"
 #include "engine/vcls.h"
+#include "filter/states.h"
 #include "http/http_date.h"
 
 #define LOG_BUF_BYTES ((size_t)256 << 10)
@@ -136,6 +138,8 @@ void engine_loop_start(struct engine *engine, struct loop *loop)
     wrk->loop = loop;
     wrk->active = engine->active;
     wrk->scratch = regex_scratch_new();
+    wrk->plans = plan_cache_new();
+    wrk->filter_states = filter_states_new(FILTER_STATES_BYTES_MAX, loop);
     limit_regexes(wrk);
     wrk->rng.state = clock_mono_ns() + loop_index(loop);
     engine->is_running = true;
@@ -152,6 +156,8 @@ void engine_loop_stop(struct engine *engine, struct loop *loop)
     tick_end(loop, wrk);
     loop_slot_set(loop, engine->slot, NULL);
     regex_scratch_free(&wrk->scratch);
+    plan_cache_free(&wrk->plans);
+    filter_states_free(&wrk->filter_states);
     free(wrk->log_mem);
     free(wrk->block);
 }

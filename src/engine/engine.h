@@ -171,7 +171,9 @@ struct request {
     struct synth_text synth;   /* its body */
     struct http *resp;         /* in deliver and synth */
     struct filter_wants *vdps; /* asked for there (filters.h); NULL: nothing was said */
-    struct digest digest;      /* in hash */
+    bool does_esi;
+    struct str filters;   /* of the response, by name; STR_NONE: what it needs */
+    struct digest digest; /* in hash */
     /* ... and read. */
     unsigned restarts;
     bool is_hit, is_hitmiss, is_hitpass;
@@ -180,8 +182,12 @@ struct request {
     struct objcore *oc;  /* in hit, and in deliver unless the answer is passed through; counted */
     /* Neither. */
     struct engine *engine;
-    struct wrk *wrk;         /* what the engine keeps for the request's loop */
-    struct http *own_fields; /* of the object, for this client alone; or NULL */
+    struct wrk *wrk;            /* what the engine keeps for the request's loop */
+    struct http *own_fields;    /* of the object, for this client alone; or NULL */
+    struct str accept_encoding; /* as the client had it, before it was normalised; or STR_NONE */
+    struct str body_format;     /* of the body to be delivered; STR_NONE: text */
+    bool is_unwanted;           /* ... and this client does not take it so */
+    struct delivery *delivery;  /* filters that have to see the body; NULL: none */
     const struct policy *policy;
     void *policy_arg; /* the policy's own */
     struct str policy_name;

@@ -27,6 +27,8 @@ static_assert(sizeof(struct warm) == 64, "one line");
 
 struct loaded;
 struct regex_scratch;
+struct plan_cache;
+struct filter_states;
 
 /* What the engine keeps for each loop; touched by that loop alone. */
 struct wrk {
@@ -46,7 +48,9 @@ struct wrk {
     _Alignas(64) struct warm warm[8192];
     struct loaded *active; /* the VCL that requests begin with, or a label of it */
     struct regex_scratch *scratch;
-    uint64_t regex_match; /* its limits, as they were last set */
+    struct plan_cache *plans;            /* of filters */
+    struct filter_states *filter_states; /* of those at work */
+    uint64_t regex_match;                /* its limits, as they were last set */
     uint64_t regex_depth;
     struct rng rng;
 };
@@ -123,12 +127,14 @@ struct fetch {
     bool has_begun;
     /* What policies read and change, with bereq, beresp, times and synth. */
     bool is_uncacheable;
-    bool is_always_miss;     /* its request did not look at what there is */
-    bool do_stream;          /* others, and the client, may have the body while it comes */
-    struct stevedore *store; /* NULL: the engine's choice, ... */
-    unsigned first_store;    /* ... of all of them, from this one on */
-    struct backend *backend; /* NULL: every exchange fails */
-    bool drops_body;         /* the client's is not sent along */
+    bool is_always_miss;             /* its request did not look at what there is */
+    bool do_stream;                  /* others, and the client, may have the body while it comes */
+    bool do_esi, do_gzip, do_gunzip; /* filters that are wanted, or, ... */
+    struct str filters;              /* ... STR_NONE: not said, the names of all of them */
+    struct stevedore *store;         /* NULL: the engine's choice, ... */
+    unsigned first_store;            /* ... of all of them, from this one on */
+    struct backend *backend;         /* NULL: every exchange fails */
+    bool drops_body;                 /* the client's is not sent along */
     uint64_t connect_ns, first_byte_ns, between_bytes_ns; /* 0: the backend's own */
     /* ... and read. */
     unsigned retries;
@@ -155,11 +161,17 @@ struct fetch {
     bool is_9111;              /* ... and so RFC 9111 has decided what may be stored */
     unsigned obj_flags;        /* of the object to be stored */
     struct filter_wants *vfps; /* asked for (filters.h); NULL: nothing was said */
+    /* What stands between the body and whoever takes it (fetch_filter.c); NULL: nothing. */
+    struct fetch_filter *filter;
+    struct str coded; /* STR_NONE: the encoding is the backend's */
+    bool is_encoded;  /* in a way that can be undone */
+    bool has_esi;
     /* The response's body. */
     struct h1_body body;
     struct h1_reader reader;
-    uint64_t body_got;
-    char *buf; /* received and not yet used: buf[at..fill) */
+    uint64_t body_got; /* from the backend, ... */
+    uint64_t body_out; /* ... and out of the filters */
+    char *buf;         /* received and not yet used: buf[at..fill) */
     size_t at;
     size_t fill;
     size_t cap;
@@ -186,8 +198,10 @@ MUST_USE enum rc fetch__prepare(struct fetch *f);
  * backend's answer, of what it renews, or of our own.  False: there is nothing.  After it f->stored
  * is the whole answer, if the policy wanted it whole.  Yields. */
 YIELDS MUST_USE bool fetch__head(struct fetch *f);
-/* Body bytes into dst: at least one, or RC_EOF at its orderly end.  Yields. */
+/* Body bytes into dst, filtered: at least one, or RC_EOF at its orderly end.  Yields. */
 YIELDS MUST_USE enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got);
+/* The same as it comes.  Yields. */
+YIELDS MUST_USE enum rc fetch__raw_body(struct fetch *f, void *dst, size_t bytes, size_t *got);
 bool fetch__body_is_read(const struct fetch *f);
 bool fetch__has_body(const struct fetch *f);
 /* Nobody wants the rest of the body: if all of it is here already the connection can be kept. */
@@ -197,7 +211,7 @@ void fetch__skip_received(struct fetch *f);
 YIELDS MUST_USE enum rc fetch__connect(struct fetch *f, bool fresh);
 /* Gives the connection back, if there still is one. */
 void fetch__let_go(struct fetch *f);
-/* Of the answer's body; UINT64_MAX when it is not known. */
+/* Of the body that fetch__body gives; UINT64_MAX when it is not known. */
 uint64_t fetch__length(const struct fetch *f);
 void fetch__log_body(struct fetch *f);
 /* Between two bytes of the answer. */
@@ -316,12 +330,15 @@ bool vary__is_legal(const struct http *beresp);
 
 /* The request fields that the response varies by, as bytes.  RC_UNSUPPORTED for `*`. */
 MUST_USE enum rc vary__make(struct sb *sb, const struct http *bereq, const struct http *beresp);
-/* Whether a request fits what vary__make wrote; damaged bytes fit none. */
-bool vary__fits(struct str spec, const struct http *req);
+/* Whether a request fits what vary__make wrote; damaged bytes fit none.  by_encoding: what it says
+ * of Accept-Encoding counts. */
+bool vary__fits(struct str spec, const struct http *req, bool by_encoding);
+/* Whether it does, for this request. */
+bool vary__by_encoding(const struct request *req);
 /* The same in the form that RFC 9111 allows: what means the same is the same. */
 MUST_USE enum rc vary__make_normalised(struct sb *sb, const struct http *bereq,
                                        const struct http *beresp);
-bool vary__fits_normalised(struct str spec, const struct http *req);
+bool vary__fits_normalised(struct str spec, const struct http *req, bool by_encoding);
 bool vary__match(void *request, const struct objcore *oc);
 /* What this request says to what the object varies by, in the same form; empty: it does not vary,
  * or there is no room for it.  The text lies in the arena's free room until that is used. */

@@ -7,6 +7,7 @@
  * goes on to that client through this very buffer.  Only when it is to be stored does the body get
  * a fiber of its own: then nobody's slow connection holds it up. */
 #include "engine/fetch_priv.h"
+#include "engine/filtering.h"
 #include "engine/req_body.h"
 #include "engine/rfc9111.h"
 
@@ -41,6 +42,8 @@ struct fetch *fetch__new(struct engine *engine, struct request *req, enum fetch_
         .is_rfc9111 = req->is_rfc9111,
         .is_always_miss = req->hash_always_miss,
         .do_stream = true,
+        .filters = STR_NONE,
+        .coded = STR_NONE,
         .policy = req->policy,
         .backend = req->backend,
         .store = NULL,
@@ -124,8 +127,10 @@ static enum rc make_bereq(struct fetch *f)
     }
     if (rc == RC_OK && f->kind != FETCH_PASS) {
         rc = http_set_method(f->bereq, STR("GET"));
-        /* Nothing here can unpack what is stored packed, so we ask for it unpacked. */
-        http_unset(f->bereq, HDR_ACCEPT_ENCODING);
+    }
+    if (rc == RC_OK && f->kind != FETCH_PASS && param(f->engine->conf.params, http_gzip_support)) {
+        /* Clients that want it otherwise get it decompressed. */
+        rc = http_set(f->bereq, HDR_ACCEPT_ENCODING, STR("gzip"));
     }
     f->asked_range = http_get(f->bereq, HDR_RANGE);
     if (rc == RC_OK && f->is_rfc9111) {
@@ -497,7 +502,7 @@ static void log_end(struct fetch *f)
     if (!f->is_synth) {
         fetch__stamp(f, STR("BerespBody"));
     }
-    uint64_t len = f->is_synth || f->was_304 ? fetch__length(f) : f->body_got;
+    uint64_t len = f->is_synth || f->was_304 ? fetch__length(f) : f->body_out;
     vslb_printf(&f->log, SLT_Length, "%" PRIu64, len);
 }
 
@@ -508,6 +513,7 @@ void fetch__free(struct fetch **fetch)
     CHECK_OBJ(f, FETCH_MAGIC);
     CHECK(f->busy == NULL);
     struct engine *engine = f->engine;
+    fetch_filter__close(f);
     log_end(f);
     if (f->has_begun && f->policy->fetch_end != NULL) {
         f->policy->fetch_end(f);

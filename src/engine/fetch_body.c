@@ -7,6 +7,7 @@
  * that end with the connection a reset tells.  Then the core fails, and with it every reader. */
 #include "base/cursor.h"
 #include "engine/fetch_priv.h"
+#include "engine/filtering.h"
 #include "engine/rfc9111.h"
 
 /* What is asked of a stevedore when nobody knows how much will come. */
@@ -96,13 +97,21 @@ static enum rc synthetic_body(struct fetch *f, void *dst, size_t bytes, size_t *
     return RC_OK;
 }
 
-enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
+enum rc fetch__raw_body(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
     CHECK_OBJ(f, FETCH_MAGIC);
     if (f->is_synth) {
         return synthetic_body(f, dst, bytes, got);
     }
     return f->was_304 ? fetch__old_body(f, dst, bytes, got) : backend_body(f, dst, bytes, got);
+}
+
+enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
+{
+    enum rc rc = f->filter == NULL ? fetch__raw_body(f, dst, bytes, got)
+                                   : fetch_filter__pull(f, dst, bytes, got);
+    f->body_out += rc == RC_OK ? *got : 0;
+    return rc;
 }
 
 bool fetch__has_body(const struct fetch *f)
@@ -148,6 +157,18 @@ void fetch__log_body(struct fetch *f)
     }
 }
 
+/* What was learnt of a body that stays. */
+static enum rc keep_attributes(struct fetch *f)
+{
+    static const enum obj_attr attrs[] = {OA_GZIPBITS, OA_ESI, OA_CODED};
+    enum rc rc = RC_OK;
+    for (size_t i = 0; i < ARRAY_SIZE(attrs) && rc == RC_OK; i++) {
+        struct str value = obj_get(f->old, attrs[i]);
+        rc = value.ptr == NULL ? RC_OK : obj_set(f->busy, attrs[i], value);
+    }
+    return rc;
+}
+
 static enum rc set_attributes(struct fetch *f)
 {
     size_t mark = arena_mark(&f->arena);
@@ -173,7 +194,10 @@ static enum rc set_attributes(struct fetch *f)
         rc = sb.overflow ? RC_LIMIT : obj_set(f->busy, OA_XID, sb_str(&sb));
     }
     arena_rewind(&f->arena, mark);
-    return rc;
+    if (rc == RC_OK && f->coded.ptr != NULL) {
+        rc = obj_set(f->busy, OA_CODED, f->coded);
+    }
+    return rc == RC_OK && f->was_304 ? keep_attributes(f) : rc;
 }
 
 /* What the stored head says is what every later response says: no hop-by-hop fields. */
@@ -203,6 +227,9 @@ uint64_t fetch__length(const struct fetch *f)
     }
     if (f->was_304) {
         return obj_len(f->old);
+    }
+    if (!fetch_filter__keeps_length(f)) {
+        return UINT64_MAX;
     }
     switch (f->body.framing) {
     case H1_BODY_NONE:
@@ -267,16 +294,23 @@ static unsigned flags_of(const struct fetch *f)
         return OBJ_HITMISS;
     }
     bool is_never_fresh = f->is_9111 && f->times.ttl_ns == 0 && f->times.grace_ns == 0;
-    return f->obj_flags | (is_never_fresh ? (unsigned)OBJ_NEVER_FRESH : 0);
+    unsigned kept = f->was_304 ? obj_flags(f->old) & (OBJ_ENCODED | OBJ_ESI) : 0;
+    return f->obj_flags | kept | (is_never_fresh ? (unsigned)OBJ_NEVER_FRESH : 0) |
+           (f->is_encoded ? (unsigned)OBJ_ENCODED : 0) | (f->has_esi ? (unsigned)OBJ_ESI : 0);
+}
+
+static void set_flags(struct fetch *f)
+{
+    unsigned marks = flags_of(f);
+    bool stands_for_failure = f->is_synth && !f->is_deliberate;
+    obj_set_flags(f->busy, marks | (stands_for_failure ? (unsigned)OBJ_FAILED : 0));
 }
 
 /* Everything about the object but its body. */
 static MUST_USE enum rc make_object(struct fetch *f)
 {
     obj_set_times(f->busy, &f->times);
-    unsigned marks = flags_of(f);
-    bool stands_for_failure = f->is_synth && !f->is_deliberate;
-    obj_set_flags(f->busy, marks | (stands_for_failure ? (unsigned)OBJ_FAILED : 0));
+    set_flags(f);
     enum rc rc = strip_head(f);
     if (rc == RC_OK) {
         rc = set_attributes(f);
@@ -349,13 +383,28 @@ static YIELDS enum rc fill_space(struct fetch *f, char *ptr, size_t len)
     return RC_OK;
 }
 
+/* All that was announced is there.  Filters that look at it may not like its end. */
+static YIELDS enum rc expect_end(struct fetch *f)
+{
+    if (f->filter == NULL) {
+        return RC_EOF;
+    }
+    char more;
+    size_t got = 0;
+    enum rc rc = fetch__body(f, &more, sizeof more, &got);
+    return rc == RC_OK ? RC_MALFORMED : rc;
+}
+
 static YIELDS enum rc store_bytes(struct fetch *f)
 {
     for (;;) {
         uint64_t len_all = fetch__length(f);
-        uint64_t want = len_all == UINT64_MAX ? UNKNOWN_STEP_BYTES : len_all - f->body_got;
-        if (want == 0 || f->is_adopted) {
+        uint64_t want = len_all == UINT64_MAX ? UNKNOWN_STEP_BYTES : len_all - f->body_out;
+        if (f->is_adopted) {
             return RC_EOF;
+        }
+        if (want == 0) {
+            return expect_end(f);
         }
         void *ptr = NULL;
         size_t len = 0;
@@ -380,6 +429,7 @@ static YIELDS enum rc store_bytes(struct fetch *f)
 
 static YIELDS void finish(struct fetch *f)
 {
+    fetch_filter__close(f);
     fetch__let_go(f);
     enum rc rc = obj_finish(f->busy);
     if (rc != RC_OK) {
@@ -416,6 +466,9 @@ enum rc fetch__store_hidden(struct fetch *f)
     if (rc == RC_OK) {
         fetch__log_body(f);
         rc = store_bytes(f);
+    }
+    if (rc == RC_EOF) {
+        set_flags(f);
     }
     f->is_marker = is_marker;
     if (rc != RC_EOF) {

@@ -10,6 +10,7 @@
  * (fetch__publish).  The old object stays what it is until the new one replaces it, so a purge in
  * between, which moves the epoch, wins as over any other fetch. */
 #include "engine/fetch_priv.h"
+#include "engine/filtering.h"
 
 static struct http *old_head(struct fetch *f, const struct objcore *old)
 {
@@ -90,6 +91,11 @@ enum rc fetch__merge_304(struct fetch *f)
     CHECK(f->old != NULL);
     const struct http *old = old_head(f, f->old);
     if (old == NULL) {
+        return RC_LIMIT;
+    }
+    /* The backend's tag is that of what it would have sent. */
+    if (obj_get(f->old, OA_CODED).ptr != NULL &&
+        filtering__weaken(f->beresp, &f->arena, &f->log, LOG_BERESP) != RC_OK) {
         return RC_LIMIT;
     }
     unset_logged(f, HDR_CONTENT_ENCODING);

@@ -14,6 +14,7 @@
  *
  * All of it happens before anybody sees the object, so each try begins with nothing. */
 #include "engine/fetch_priv.h"
+#include "engine/filtering.h"
 #include "engine/rfc9111.h"
 
 #include "http/http_cache.h"
@@ -225,7 +226,6 @@ static void leave_answer(struct fetch *f)
 static YIELDS enum step accept_answer(struct fetch *f, const struct policy_verdict *verdict)
 {
     fetch__stamp(f, STR("Process"));
-    vslb_str(&f->log, SLT_Filters, STR(""));
     if (verdict->action == POLICY_PASS) {
         f->is_uncacheable = true;
         f->is_hitpass = true;
@@ -244,12 +244,18 @@ static YIELDS enum step accept_answer(struct fetch *f, const struct policy_verdi
     if (f->was_304) {
         fetch__let_go(f);
     }
+    if (fetch_filter__open(f) != RC_OK) {
+        fetch_filter__close(f);
+        leave_answer(f);
+        return STEP_ERROR;
+    }
     if (f->do_stream || f->was_304 || f->body.framing == H1_BODY_NONE) {
         return STEP_DELIVER;
     }
     if (fetch__store_hidden(f) == RC_OK) {
         return STEP_DELIVER;
     }
+    fetch_filter__close(f);
     leave_answer(f);
     return STEP_ERROR;
 }
@@ -358,6 +364,8 @@ static enum step retry(struct fetch *f)
     vslb_printf(&f->log, SLT_Begin, "bereq %u retry", before);
     log__timestamp(&f->log, STR("Start"), f->t_prev_ns, f->t_first_ns, &f->t_prev_ns);
     f->do_stream = true;
+    f->do_esi = f->do_gzip = f->do_gunzip = false;
+    f->filters = STR_NONE;
     f->was_304 = false;
     f->is_uncacheable = f->kind == FETCH_PASS;
     f->is_hitpass = false;
@@ -366,7 +374,9 @@ static enum step retry(struct fetch *f)
     f->err_status = 0;
     f->err_reason = STR_NONE;
     f->store = NULL;
-    f->body_got = 0;
+    f->body_got = f->body_out = 0;
+    f->coded = STR_NONE;
+    f->is_encoded = f->has_esi = false;
     log__head(&f->log, LOG_BEREQ, f->bereq);
     struct str before_xid = http_get(f->bereq, HDR_X_VARNISH);
     vslb_header(&f->log, SLT_BereqUnset, STR("X-Varnish"), before_xid);
@@ -424,7 +434,9 @@ static YIELDS enum step make_synthetic(struct fetch *f)
     f->was_304 = false;
     f->is_synth = true;
     f->is_uncacheable = f->kind == FETCH_PASS;
-    f->body_got = 0;
+    f->body_got = f->body_out = 0;
+    f->coded = STR_NONE;
+    f->is_encoded = f->has_esi = false;
     f->body = (struct h1_body){.framing = H1_BODY_NONE};
     synth__clear(&f->synth);
     error_times(f);

@@ -8,49 +8,62 @@
  *
  * The two untouched lanes are taken when no filter has to see the body; when one is not taken the
  * reason is counted, and the lane of each response is logged. */
-#include "engine/engine_priv.h"
+#include "engine/filtering.h"
 
 enum lane { LANE_NONE, LANE_DIRECT, LANE_FD, LANE_BODY };
 
 /* How a body will leave, and why not by a better lane ("" when there is no such reason). */
-struct plan {
+struct route {
     enum lane lane;
     struct str reason;
     bool is_whole; /* the fd lane, of a body that was complete then: */
     struct obj_fd_payload payload;
 };
 
-static struct plan plan_body(struct engine *engine, const struct request *req, struct objcore *oc,
-                             const struct part *part)
+static struct route route_body(struct engine *engine, const struct request *req, struct objcore *oc,
+                               const struct part *part)
 {
     const struct params *p = engine->conf.params;
     if (!req->sends_body || part->len == 0) {
-        return (struct plan){.lane = LANE_NONE};
+        return (struct route){.lane = LANE_NONE};
+    }
+    if (UNLIKELY(req->delivery != NULL)) {
+        return (struct route){.lane = LANE_BODY, .reason = req->delivery->reason};
     }
     if (param(p, lane_body)) {
-        return (struct plan){.lane = LANE_BODY, .reason = STR("filter")};
+        return (struct route){.lane = LANE_BODY, .reason = STR("filter")};
     }
     uint64_t fd_min = 0;
     bool takes_files = req->transport->takes_files(req, &fd_min);
     bool wants_fd = param(p, lane_fd) && part->len >= fd_min;
     if (wants_fd && takes_files) {
         /* A body that still grows is asked when there are bytes to send. */
-        struct plan plan = {.lane = LANE_FD, .is_whole = obj_is_complete(oc)};
-        if (!plan.is_whole || stv_payload(obj_stv(oc), &plan.payload) == RC_OK) {
-            return plan;
+        struct route route = {.lane = LANE_FD, .is_whole = obj_is_complete(oc)};
+        if (!route.is_whole || stv_payload(obj_stv(oc), &route.payload) == RC_OK) {
+            return route;
         }
     }
     if (param(p, lane_direct) && obj_is_complete(oc)) {
-        return (struct plan){.lane = LANE_DIRECT};
+        return (struct route){.lane = LANE_DIRECT};
     }
     bool lacks_files = wants_fd && !takes_files;
-    return (struct plan){.lane = LANE_BODY, .reason = lacks_files ? STR("transport") : STR("")};
+    return (struct route){.lane = LANE_BODY, .reason = lacks_files ? STR("transport") : STR("")};
 }
 
-static void count_plan(struct wrk *wrk, const struct plan *plan)
+static void count_reason(struct vsc_objm *objm, struct str reason)
+{
+    objm->delivery_fallback_gzip += str_eq(reason, STR("gzip"));
+    objm->delivery_fallback_gunzip += str_eq(reason, STR("gunzip"));
+    objm->delivery_fallback_esi += str_eq(reason, STR("esi"));
+    objm->delivery_fallback_range += str_eq(reason, STR("range"));
+    objm->delivery_fallback_filter += str_eq(reason, STR("filter"));
+    objm->delivery_fallback_transport += str_eq(reason, STR("transport"));
+}
+
+static void count_route(struct wrk *wrk, const struct route *route)
 {
     struct vsc_objm *objm = &wrk->objm;
-    switch (plan->lane) {
+    switch (route->lane) {
     case LANE_NONE:
         break;
     case LANE_DIRECT:
@@ -61,11 +74,10 @@ static void count_plan(struct wrk *wrk, const struct plan *plan)
         break;
     case LANE_BODY:
         objm->delivery_body_hits++;
-        if (plan->reason.len > 0) {
+        if (route->reason.len > 0) {
             objm->delivery_fd_fallbacks++;
         }
-        objm->delivery_fallback_filter += str_eq(plan->reason, STR("filter"));
-        objm->delivery_fallback_transport += str_eq(plan->reason, STR("transport"));
+        count_reason(objm, route->reason);
         break;
     }
 }
@@ -81,16 +93,18 @@ static struct str lane_name(enum lane lane)
     return names[lane];
 }
 
-static void log_lane(struct request *req, const struct plan *plan)
+static void log_lane(struct request *req, const struct route *route)
 {
     struct sb sb;
     if (!vslb_claim(&req->log, SLT_Debug, &sb)) {
         return;
     }
     sb_lit(&sb, "OBJM lane ");
-    sb_put(&sb, lane_name(plan->lane));
-    sb_lit(&sb, " variant identity reason ");
-    sb_put(&sb, plan->reason.len > 0 ? plan->reason : STR("-"));
+    sb_put(&sb, lane_name(route->lane));
+    sb_lit(&sb, " variant ");
+    sb_put(&sb, req->body_format.ptr == NULL ? STR("identity") : req->body_format);
+    sb_lit(&sb, " reason ");
+    sb_put(&sb, route->reason.len > 0 ? route->reason : STR("-"));
     vslb_done(&req->log, SLT_Debug, &sb);
 }
 
@@ -164,6 +178,29 @@ static YIELDS enum rc send_pieces(struct request *req, struct objcore *oc, enum 
     return req->transport->end(req);
 }
 
+/* Through filters, from where the bytes lie, following a fetch that still runs. */
+static YIELDS enum rc send_filtered(struct request *req, struct objcore *oc,
+                                    const struct part *part, uint64_t *sent)
+{
+    struct outlet outlet = {.req = req, .part = *part};
+    uint64_t off = 0;
+    enum rc rc;
+    do {
+        struct stv_lease lease;
+        rc = obj_next(oc, off, true, NEVER, &lease);
+        if (rc == RC_OK) {
+            off += lease.len;
+            rc = outlet__put(&outlet, lease.ptr, lease.len);
+            stv_rel(&lease);
+        }
+    } while (rc == RC_OK);
+    if (rc == RC_EOF) {
+        rc = outlet__end(&outlet);
+    }
+    *sent = outlet.sent;
+    return rc;
+}
+
 /* What was complete when it was planned needs nothing but its descriptor. */
 static YIELDS enum rc send_whole_file(struct request *req, const struct obj_fd_payload *payload,
                                       const struct part *part, uint64_t *sent)
@@ -201,23 +238,34 @@ static YIELDS enum rc send_direct(struct request *req, struct http *resp, struct
 
 static YIELDS enum rc send_planned(struct wrk *wrk, struct request *req, struct http *resp,
                                    struct objcore *oc, const struct part *part,
-                                   const struct plan *plan)
+                                   const struct route *route)
 {
     uint64_t sent = 0;
     enum rc rc;
-    enum lane lane = plan->lane;
+    enum lane lane = route->lane;
     if (lane == LANE_DIRECT) {
         rc = send_direct(req, resp, oc, part, &sent);
         wrk->objm.delivery_direct_bytes += sent;
         return rc;
     }
+    bool is_filtered = lane == LANE_BODY && req->delivery != NULL;
+    if (is_filtered && deliver_filter__open(req) != RC_OK) {
+        wrk->main.client_resp_500++;
+        return RC_LIMIT;
+    }
     req->body_is_ready = lane != LANE_NONE && obj_is_complete(oc);
     rc = req->transport->head(req, resp, part->len, NULL, 0);
-    if (rc != RC_OK || lane == LANE_NONE) {
+    if (rc == RC_OK && lane != LANE_NONE) {
+        rc = is_filtered       ? send_filtered(req, oc, part, &sent)
+             : route->is_whole ? send_whole_file(req, &route->payload, part, &sent)
+                               : send_pieces(req, oc, lane, part, &sent);
+    }
+    if (is_filtered) {
+        deliver_filter__close(req);
+    }
+    if (rc != RC_OK && lane == LANE_NONE) {
         return rc;
     }
-    rc = plan->is_whole ? send_whole_file(req, &plan->payload, part, &sent)
-                        : send_pieces(req, oc, lane, part, &sent);
     if (lane == LANE_FD) {
         wrk->objm.delivery_fd_bytes += sent;
     } else {
@@ -230,11 +278,11 @@ enum rc lane__send(struct engine *engine, struct request *req, struct http *resp
                    struct objcore *oc, const struct part *part)
 {
     struct wrk *wrk = req->wrk;
-    struct plan plan = plan_body(engine, req, oc, part);
-    count_plan(wrk, &plan);
-    log_lane(req, &plan);
+    struct route route = route_body(engine, req, oc, part);
+    count_route(wrk, &route);
+    log_lane(req, &route);
     fiber_hold(obj_is_complete(oc) ? obj_stv(oc) : NULL);
-    enum rc rc = send_planned(wrk, req, resp, oc, part, &plan);
+    enum rc rc = send_planned(wrk, req, resp, oc, part, &route);
     fiber_hold(NULL);
     return rc;
 }

@@ -11,6 +11,7 @@
  *
  * Restart goes back to recv, with the request as it is by then, as a transaction of its own in the
  * log.  Lookup, hit, miss and pass are in reach.c. */
+#include "engine/filtering.h"
 #include "engine/policy.h"
 #include "engine/req_body.h"
 #include "engine/rfc9111.h"
@@ -185,6 +186,11 @@ static YIELDS enum req_step receive(struct request *req)
         req->transport->go_on(req) != RC_OK) {
         req->close = true;
     }
+    if (next != REQ_PASS && next != REQ_PIPE &&
+        param(req->engine->conf.params, http_gzip_support) && deliver_filter__wash(req) != RC_OK) {
+        req->err_status = 503;
+        return REQ_SYNTH;
+    }
     enum req_step after_hash = next;
     (void)!req__ask(req, req->policy->hash, MAY(HASH), &after_hash);
     return after_hash;
@@ -313,6 +319,7 @@ enum rc engine_serve(struct engine *engine, struct request *req)
     req->backend = engine->conf.backend;
     req->is_rfc9111 = rfc9111__is_on(engine);
     req->sends_body = req->http->method_id != HTTP_M_HEAD;
+    req->does_esi = true;
     req->name = warm__up(req->wrk, req->http);
     if (req->policy->begin != NULL) {
         req->policy_name = req->policy->begin(req);

@@ -31,7 +31,7 @@ static enum obj_use use(void *arg, const struct objcore *oc, uint64_t now_ns)
 bool rfc9111__match(void *request, const struct objcore *oc)
 {
     const struct request *req = request;
-    return vary__fits_normalised(obj_get(oc, OA_VARY), req->http);
+    return vary__fits_normalised(obj_get(oc, OA_VARY), req->http, vary__by_encoding(req));
 }
 
 void rfc9111__want(struct request *req, struct http_9111_wish *wish, struct lookup_req *want)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* Responses of our own: a head, and a body that the policy made. */
+#include "engine/filtering.h"
 #include "engine/policy.h"
 
 #include <stdlib.h>
@@ -42,6 +43,7 @@ enum rc synth__head(struct request *req)
 {
     struct engine *engine = req->engine;
     struct wrk *wrk = engine__wrk(engine);
+    deliver_filter__forget(req);
     unsigned fields = (unsigned)param(engine->conf.params, http_max_hdr) + 8;
     struct http *resp = http_new(req->arena, fields);
     struct str date = arena_dup(req->arena, engine__date(wrk));
@@ -72,6 +74,21 @@ enum rc synth__head(struct request *req)
     return rc;
 }
 
+static YIELDS enum rc send_filtered(struct request *req, const struct part *part)
+{
+    struct outlet outlet = {.req = req, .part = *part};
+    enum rc rc = deliver_filter__open(req);
+    if (rc == RC_OK) {
+        rc = req->transport->head(req, req->resp, part->len, NULL, 0);
+    }
+    if (rc == RC_OK) {
+        rc = outlet__put(&outlet, req->synth.ptr, req->synth.len);
+        rc = rc == RC_OK || rc == RC_EOF ? outlet__end(&outlet) : rc;
+    }
+    deliver_filter__close(req);
+    return rc;
+}
+
 enum rc synth__transmit(struct request *req)
 {
     struct wrk *wrk = req->wrk;
@@ -91,6 +108,9 @@ enum rc synth__transmit(struct request *req)
     }
     if (part.len == 0 || !req->sends_body) {
         return req->transport->head(req, req->resp, part.len, NULL, 0);
+    }
+    if (UNLIKELY(req->delivery != NULL)) {
+        return send_filtered(req, &part);
     }
     struct iovec iov = {req->synth.ptr + part.off, (size_t)part.len};
     return req->transport->head(req, req->resp, part.len, &iov, 1);

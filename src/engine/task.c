@@ -92,7 +92,7 @@ static void forget(struct req_task *p)
     p->identity = req->client_addr;
     p->ttl_s = -1;
     p->grace_s = -1;
-    p->esi = true;
+    req->does_esi = true;
     req->hash_always_miss = req->hash_ignore_busy = req->hash_ignore_vary = false;
     req->is_bounded = false;
 }

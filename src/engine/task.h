@@ -67,7 +67,6 @@ struct req_task {
     struct str identity;
     double ttl_s; /* negative: not set */
     double grace_s;
-    bool esi;
     /* What came of it. */
     bool has_digest;
     bool has_switched;     /* to the VCL that its first one chose */
@@ -102,9 +101,6 @@ struct fetch_task {
     uint64_t t_beresp_ns;
     bool is_hitmiss;
     bool is_hitpass;
-    bool do_esi;
-    bool do_gzip;
-    bool do_gunzip;
 };
 
 /* ---- filters (task_filter.c) ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* What VCL sees and changes of a fetch: bereq, beresp, and what is left of its client. */
+#include "engine/filtering.h"
 #include "engine/task.h"
 
 typedef bool get_fn(struct fetch_task *p, union objm_value *v);
@@ -120,16 +121,47 @@ static bool get_is_rfc9111(struct fetch_task *p, union objm_value *v)
         v->boolean = p->name;                                                                      \
         return true;                                                                               \
     }
-#define SETTABLE_FLAG(name)                                                                        \
-    FLAG(name)                                                                                     \
+
+/* Who has said what all the filters are cannot say one by one any more. */
+static bool is_free(struct fetch_task *p, const char *name)
+{
+    if (p->fetch->filters.ptr != NULL) {
+        vslb_printf(&p->fetch->log, SLT_VCL_Error,
+                    "beresp.filters are already fixed, beresp.%s is undefined", name);
+    }
+    return p->fetch->filters.ptr == NULL;
+}
+
+#define WISH(name)                                                                                 \
+    static bool get_##name(struct fetch_task *p, union objm_value *v)                              \
+    {                                                                                              \
+        v->boolean = p->fetch->name;                                                               \
+        return is_free(p, #name);                                                                  \
+    }                                                                                              \
     static bool set_##name(struct fetch_task *p, const union objm_value *v)                        \
     {                                                                                              \
-        p->name = v->boolean;                                                                      \
-        return true;                                                                               \
+        p->fetch->name = v->boolean;                                                               \
+        return is_free(p, #name);                                                                  \
     }
-SETTABLE_FLAG(do_esi)
-SETTABLE_FLAG(do_gzip)
-SETTABLE_FLAG(do_gunzip)
+WISH(do_esi)
+WISH(do_gzip)
+WISH(do_gunzip)
+
+static bool get_filters(struct fetch_task *p, union objm_value *v)
+{
+    struct sb sb = sb_of((char[512]){0}, 512);
+    bool is_known = fetch_filter__names(p->fetch, &sb) == RC_OK && !sb.overflow;
+    struct str names = is_known ? arena_dup(p->task.ws, sb_str(&sb)) : STR_NONE;
+    v->string = vcl_objm_str(names);
+    return names.ptr != NULL;
+}
+
+static bool set_filters(struct fetch_task *p, const union objm_value *v)
+{
+    struct str names = vcl_str(v->string);
+    p->fetch->filters = arena_dup(p->task.ws, names.ptr == NULL ? STR("") : names);
+    return p->fetch->filters.ptr != NULL;
+}
 
 static bool get_do_stream(struct fetch_task *p, union objm_value *v)
 {
@@ -274,13 +306,6 @@ static bool get_beresp_time(struct fetch_task *p, union objm_value *v)
     return true;
 }
 
-static bool set_nothing(struct fetch_task *p, const union objm_value *v)
-{
-    (void)p;
-    (void)v;
-    return true;
-}
-
 static const struct {
     get_fn *get;
     set_fn *set;
@@ -313,7 +338,7 @@ static const struct {
     [VCL_VAR_BERESP_DO_GUNZIP] = {get_do_gunzip, set_do_gunzip},
     [VCL_VAR_BERESP_DO_GZIP] = {get_do_gzip, set_do_gzip},
     [VCL_VAR_BERESP_DO_STREAM] = {get_do_stream, set_do_stream},
-    [VCL_VAR_BERESP_FILTERS] = {NULL, set_nothing},
+    [VCL_VAR_BERESP_FILTERS] = {get_filters, set_filters},
     [VCL_VAR_BERESP_GRACE] = {get_grace, set_grace},
     [VCL_VAR_BERESP_KEEP] = {get_keep, set_keep},
     [VCL_VAR_BERESP_STORAGE] = {get_storage, set_storage},

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SPDX-FileCopyrightText: the objmapper authors */
 /* What VCL sees and changes of a request: client, req, obj, resp, sess. */
+#include "engine/filtering.h"
 #include "engine/task.h"
 #include "engine/req_body.h"
-
-#include "http/http_list.h"
 
 typedef bool get_fn(struct req_task *p, union objm_value *v);
 typedef bool set_fn(struct req_task *p, const union objm_value *v);
@@ -77,8 +76,7 @@ static bool set_backend_hint(struct req_task *p, const union objm_value *v)
 
 static bool get_can_gzip(struct req_task *p, union objm_value *v)
 {
-    v->boolean = http_qvalue(p->req->http, HDR_ACCEPT_ENCODING, STR("gzip")) > 0 ||
-                 http_qvalue(p->req->http, HDR_ACCEPT_ENCODING, STR("x-gzip")) > 0;
+    v->boolean = deliver_filter__is_welcome(p->req, STR("gzip"));
     return true;
 }
 
@@ -86,13 +84,6 @@ static bool get_zero(struct req_task *p, union objm_value *v)
 {
     (void)p;
     v->integer = 0;
-    return true;
-}
-
-static bool get_false(struct req_task *p, union objm_value *v)
-{
-    (void)p;
-    v->boolean = false;
     return true;
 }
 
@@ -146,7 +137,6 @@ static void set_bounds(struct req_task *p)
         return true;                                                                               \
     }
 
-SETTABLE_FLAG(esi)
 #define REQ_FLAG(name)                                                                             \
     static bool get_##name(struct req_task *p, union objm_value *v)                                \
     {                                                                                              \
@@ -160,6 +150,7 @@ SETTABLE_FLAG(esi)
         p->req->name = v->boolean;                                                                 \
         return true;                                                                               \
     }
+SETTABLE_REQ_FLAG(does_esi)
 SETTABLE_REQ_FLAG(hash_always_miss)
 SETTABLE_REQ_FLAG(hash_ignore_busy)
 SETTABLE_REQ_FLAG(hash_ignore_vary)
@@ -303,6 +294,12 @@ static bool get_obj_hits(struct req_task *p, union objm_value *v)
     return true;
 }
 
+static bool get_can_esi(struct req_task *p, union objm_value *v)
+{
+    v->boolean = p->req->oc != NULL && (obj_flags(p->req->oc) & OBJ_ESI) != 0;
+    return true;
+}
+
 static bool get_obj_storage(struct req_task *p, union objm_value *v)
 {
     v->stevedore = NULL;
@@ -338,6 +335,44 @@ static bool get_resp_time(struct req_task *p, union objm_value *v)
     return true;
 }
 
+/* Who has said what all the filters are cannot say one by one any more. */
+static bool is_free(struct req_task *p)
+{
+    if (p->req->filters.ptr != NULL) {
+        vslb_str(&p->req->log, SLT_VCL_Error,
+                 STR("resp.filters are already fixed, resp.do_esi is undefined"));
+    }
+    return p->req->filters.ptr == NULL;
+}
+
+static bool get_do_esi(struct req_task *p, union objm_value *v)
+{
+    v->boolean = p->req->does_esi;
+    return is_free(p);
+}
+
+static bool set_do_esi(struct req_task *p, const union objm_value *v)
+{
+    p->req->does_esi = v->boolean;
+    return is_free(p);
+}
+
+static bool get_filters(struct req_task *p, union objm_value *v)
+{
+    struct sb sb = sb_of((char[512]){0}, 512);
+    bool is_known = deliver_filter__names(p->req, &sb) == RC_OK && !sb.overflow;
+    struct str names = is_known ? arena_dup(p->task.ws, sb_str(&sb)) : STR_NONE;
+    v->string = vcl_objm_str(names);
+    return names.ptr != NULL;
+}
+
+static bool set_filters(struct req_task *p, const union objm_value *v)
+{
+    struct str names = vcl_str(v->string);
+    p->req->filters = arena_dup(p->task.ws, names.ptr == NULL ? STR("") : names);
+    return p->req->filters.ptr != NULL;
+}
+
 static const struct {
     get_fn *get;
     set_fn *set;
@@ -351,7 +386,7 @@ static const struct {
     [VCL_VAR_LOCAL_SOCKET] = {get_socket, NULL},
     [VCL_VAR_REQ_BACKEND_HINT] = {get_backend_hint, set_backend_hint},
     [VCL_VAR_REQ_CAN_GZIP] = {get_can_gzip, NULL},
-    [VCL_VAR_REQ_ESI] = {get_esi, set_esi},
+    [VCL_VAR_REQ_ESI] = {get_does_esi, set_does_esi},
     [VCL_VAR_REQ_ESI_LEVEL] = {get_zero, NULL},
     [VCL_VAR_REQ_GRACE] = {get_grace_s, set_grace_s},
     [VCL_VAR_REQ_HASH] = {get_hash, NULL},
@@ -374,7 +409,7 @@ static const struct {
     [VCL_VAR_BEREQ_TIME] = {get_req_time, NULL},
     [VCL_VAR_BEREQ_XID] = {get_req_xid, NULL},
     [VCL_VAR_OBJ_AGE] = {get_obj_age, NULL},
-    [VCL_VAR_OBJ_CAN_ESI] = {get_false, NULL},
+    [VCL_VAR_OBJ_CAN_ESI] = {get_can_esi, NULL},
     [VCL_VAR_OBJ_GRACE] = {get_obj_grace, NULL},
     [VCL_VAR_OBJ_HITS] = {get_obj_hits, NULL},
     [VCL_VAR_OBJ_KEEP] = {get_obj_keep, NULL},
@@ -382,8 +417,8 @@ static const struct {
     [VCL_VAR_OBJ_TIME] = {get_obj_time, NULL},
     [VCL_VAR_OBJ_TTL] = {get_obj_ttl, NULL},
     [VCL_VAR_OBJ_UNCACHEABLE] = {get_obj_uncacheable, NULL},
-    [VCL_VAR_RESP_DO_ESI] = {get_false, set_nothing},
-    [VCL_VAR_RESP_FILTERS] = {NULL, set_nothing},
+    [VCL_VAR_RESP_DO_ESI] = {get_do_esi, set_do_esi},
+    [VCL_VAR_RESP_FILTERS] = {get_filters, set_filters},
     [VCL_VAR_RESP_IS_STREAMING] = {get_is_streaming, NULL},
     [VCL_VAR_RESP_TIME] = {get_resp_time, NULL},
     [VCL_VAR_SESS_IDLE_SEND_TIMEOUT] = {get_idle_send_timeout, set_idle_send_timeout},

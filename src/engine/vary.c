@@ -5,8 +5,9 @@
  *
  *   the attribute:  { u8 length of name, name, u16 length of value (0xffff: absent), value }*
  *
- * Accept-Encoding is left out: fetches for the cache ask for the identity encoding alone, so what
- * it says makes no difference to what is stored.
+ * Accept-Encoding does not count while http_gzip_support is on: fetches for the cache ask for gzip,
+ * and who wants it otherwise gets it decompressed.  It is written all the same, for when the
+ * parameter is off.
  *
  * Varnish compares bytes.  The RFC also lets values match that mean the same: several fields of one
  * name and the same values in one, and lists that differ in blanks and case only.  That is the
@@ -35,9 +36,6 @@ static enum rc next_name(struct http_members *it, struct str *name)
     while (http_members_next(it, name)) {
         if (str_eq(*name, STR("*"))) {
             return RC_UNSUPPORTED;
-        }
-        if (http_hdr_id(*name) == HDR_ACCEPT_ENCODING) {
-            continue;
         }
         if (!http_is_token(*name)) {
             return RC_MALFORMED;
@@ -116,11 +114,20 @@ enum rc vary__make(struct sb *sb, const struct http *bereq, const struct http *b
     return made(sb, rc);
 }
 
-bool vary__fits(struct str spec, const struct http *req)
+/* Whether what an entry says is none of a comparison's business. */
+static bool is_skipped(struct str name, bool by_encoding)
+{
+    return !by_encoding && str_eq_nocase(name, STR("Accept-Encoding"));
+}
+
+bool vary__fits(struct str spec, const struct http *req, bool by_encoding)
 {
     struct cursor c = cursor_of(spec.ptr, spec.len);
     struct str name, want;
     while (next_entry(&c, &name, &want)) {
+        if (is_skipped(name, by_encoding)) {
+            continue;
+        }
         if (!is_same(want, http_get_name(req, name)) || is_repeated(req, name)) {
             return false;
         }
@@ -203,11 +210,14 @@ enum rc vary__make_normalised(struct sb *sb, const struct http *bereq, const str
     return made(sb, rc);
 }
 
-bool vary__fits_normalised(struct str spec, const struct http *req)
+bool vary__fits_normalised(struct str spec, const struct http *req, bool by_encoding)
 {
     struct cursor c = cursor_of(spec.ptr, spec.len);
     struct str name, want;
     while (next_entry(&c, &name, &want)) {
+        if (is_skipped(name, by_encoding)) {
+            continue;
+        }
         char text[NORMAL_MAX];
         struct sb room = sb_of(text, sizeof text);
         struct str have = normalised(&room, req, name);
@@ -245,15 +255,22 @@ struct str vary__predicted(void *request, const struct objcore *oc)
     return vary__predict(obj_get(oc, OA_VARY), req->http, req->is_rfc9111, req->arena);
 }
 
+bool vary__by_encoding(const struct request *req)
+{
+    return param(req->engine->conf.params, http_gzip_support) == 0;
+}
+
 bool vary__joins(void *request, struct str prediction)
 {
     const struct request *req = request;
-    return req->is_rfc9111 ? vary__fits_normalised(prediction, req->http)
-                           : vary__fits(prediction, req->http);
+    bool by_encoding = vary__by_encoding(req);
+    return req->is_rfc9111 ? vary__fits_normalised(prediction, req->http, by_encoding)
+                           : vary__fits(prediction, req->http, by_encoding);
 }
 
 bool vary__match(void *request, const struct objcore *oc)
 {
     const struct request *req = request;
-    return vary__fits(obj_get(oc, OA_VARY), req->http);
+    struct str spec = obj_get(oc, OA_VARY);
+    return LIKELY(spec.len == 0) || vary__fits(spec, req->http, vary__by_encoding(req));
 }

@@ -23,6 +23,7 @@ DIFFERENCES = [
     ("several ranges in one are no error: the whole body", lambda c, o, t: c.req.range == "several" and (o.status, t.status) in ((200, 416), (200, 503)), "all"),
     ("the head of a passed HEAD is that of a GET, as far as it can be known: no range is taken out of no body, the encoding that the backend gives is kept",
      lambda c, o, t: passed_head(c), "all"),
+    ("br and zstd are unpacked for who does not take them, so they vary", lambda c, o, t: c.obj.encoding in ("br", "zstd"), "vary"),
     (LUCK + "varnishd may have all of a body that passes before it makes the head: then it knows the length",
      lambda c, o, t: c.obj.feature.is_passed and o.framing in ("chunked", "close"), "content-length transfer-encoding status content-range body"),
     (LUCK + "of a body that is not streamed, others who wait for it may get the head before varnishd has noted its end",
