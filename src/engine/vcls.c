@@ -446,6 +446,11 @@ void engine_vcl_each(struct engine *engine, void (*fn)(void *arg, const struct e
     }
 }
 
+const struct vcl *engine_vcl_in_use(const struct engine *engine)
+{
+    return engine->active == NULL ? NULL : follow(engine->active)->vcl;
+}
+
 const char *engine_vcl_active(const struct engine *engine)
 {
     return engine->active == NULL ? "" : follow(engine->active)->name;

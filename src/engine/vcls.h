@@ -54,6 +54,9 @@ void engine_vcl_each(struct engine *engine, void (*fn)(void *arg, const struct e
 /* The policy of those who go by VCL. */
 const struct policy *engine_vcl_policy(void);
 
+/* The VCL in use; NULL: none.  Stays until it is discarded or another is used. */
+struct vcl;
+const struct vcl *engine_vcl_in_use(const struct engine *engine);
 /* The name of the VCL in use; "" for none. */
 const char *engine_vcl_active(const struct engine *engine);
 /* The names of labels, up to a NULL: the caller frees the list, and borrows the names. */

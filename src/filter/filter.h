@@ -142,7 +142,7 @@ enum filter_flag {
     FILTER_VARIES_AE = 1 << 2,    /* Vary gets Accept-Encoding */
     FILTER_NO_STREAM = 1 << 3,    /* nobody may see the body before it is whole */
     FILTER_IS_INNER = 1 << 4,     /* the engine does it itself; there is no codec */
-    FILTER_NOT_BY_NAME = 1 << 5,  /* not for beresp.filters and resp.filters */
+    FILTER_NOT_BY_NAME = 1 << 5,  /* nothing without an arg: not for beresp.filters and the like */
     FILTER_IS_VFP = 1 << 6,       /* may stand on this side, ... */
     FILTER_IS_VDP = 1 << 7,       /* ... or on that one */
     FILTER_IS_LAST = 1 << 8, /* nothing comes after it: what it noted holds for its own output */

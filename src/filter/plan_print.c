@@ -65,9 +65,10 @@ static bool find_given(enum filter_side side, struct str name, const struct plan
             *found = more[n];
         }
     }
-    if (found->filter == NULL) {
-        found->filter = filter_find(side, name);
+    if (found->filter != NULL) {
+        return true;
     }
+    found->filter = filter_find(side, name);
     return found->filter != NULL && (found->filter->flags & FILTER_NOT_BY_NAME) == 0;
 }
 

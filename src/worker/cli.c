@@ -5,6 +5,7 @@
 
 #include "base/sema.h"
 #include "engine/vcls.h"
+#include "filter/plan.h"
 #include "worker/worker_priv.h"
 
 static void cmd_ping(struct cli *cli, void *ctx)
@@ -145,6 +146,13 @@ const struct cli_cmd worker_commands[] = {
     {"backend.set_health", 2, 2, worker__backend_set_health, 0,
      "backend.set_health <backend_pattern> [auto|healthy|sick]",
      "Set health status of backend(s) matching <backend_pattern>."},
+    {"filter.list", 0, 0, worker__filter_list, CLI_HAS_JSON, "filter.list [-j]",
+     "List the filters of bodies: those built in, and those of the modules that the VCL in use "
+     "imports."},
+    {"filter.plan", 2, 2 + PLAN_WANTS_MAX, worker__filter_plan, CLI_HAS_JSON,
+     "filter.plan [-j] vfp|vdp <format> [<candidate>[@<position>] ...]",
+     "Show the chain of filters for a body in this format. A candidate is the name of a filter, or "
+     "made up on the spot: (format,...)name(format)."},
     {"storage.list", 0, 0, cmd_storage_list, CLI_HAS_JSON, "storage.list [-j]",
      "List storage devices."},
     {"purge", 2, 2, cmd_purge, 0, "purge <host> <url>",

@@ -72,6 +72,9 @@ void worker__bans_stop(struct worker *w, struct loop *loop);
 void worker__bans_count(struct worker *w);
 void worker__cmd_ban(struct cli *cli, void *ctx);
 void worker__cmd_ban_list(struct cli *cli, void *ctx);
+/* cli_filter.c */
+void worker__filter_list(struct cli *cli, void *ctx);
+void worker__filter_plan(struct cli *cli, void *ctx);
 
 /* ---- panics (panic.c) ---- */
 /* Reports go to `area` from now on. */
