@@ -9,6 +9,7 @@
  *     sub vcl_deliver {
  *         set resp.http.greeting = example.greet("reader");
  *         set resp.http.count = hits.next();
+ *         add_vdp(example.mask("secret"));      (or without a text: add_vdp(upper);)
  *     }
  */
 #include <objmapper/module.h>
@@ -53,6 +54,153 @@ static void half(struct objm_ctx *ctx, struct objm_call *call)
     call->ret.integer = call->arg[0].integer / by;
 }
 
+/* ---- filters ---- */
+
+/* What every such filter does: takes as much as there is room for. */
+static enum objm_filter_rc each_byte(struct objm_filter_io *io, char (*change)(char))
+{
+    while (io->in_len > 0 && io->room > 0) {
+        *io->out++ = change(*io->in++);
+        io->in_len--;
+        io->room--;
+    }
+    return io->is_end && io->in_len == 0 ? OBJM_FILTER_END : OBJM_FILTER_OK;
+}
+
+static char to_upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+static enum objm_filter_rc upper_step(void *self, struct objm_filter_io *io)
+{
+    (void)self;
+    return each_byte(io, to_upper);
+}
+
+static char rotate(char c)
+{
+    char first = c >= 'a' && c <= 'z' ? 'a' : c >= 'A' && c <= 'Z' ? 'A' : '\0';
+    return first == '\0' ? c : (char)(first + (c - first + 13) % 26);
+}
+
+static enum objm_filter_rc unrot13_step(void *self, struct objm_filter_io *io)
+{
+    (void)self;
+    return each_byte(io, rotate);
+}
+
+/* One with a state: stars for a word, also where pieces of the body divide it. */
+struct mask {
+    const struct objm_str *word; /* the candidate's */
+    size_t matched;              /* bytes of it that are held back */
+    size_t put;                  /* and of those, already put out again */
+    bool is_masked;
+};
+
+static enum objm_filter_rc mask_begin(void *self, const struct objm_filter_env *env)
+{
+    struct mask *m = self;
+    m->word = env->arg;
+    if (m->word == NULL || m->word->len == 0) {
+        (void)snprintf(env->error, env->error_bytes, "mask wants a word");
+        return OBJM_FILTER_BROKEN;
+    }
+    return OBJM_FILTER_OK;
+}
+
+/* Puts out what is held back.  False: there was no room for all of it. */
+static bool mask_flush(struct mask *m, struct objm_filter_io *io)
+{
+    while (m->put < m->matched && io->room > 0) {
+        *io->out++ = m->is_masked ? '*' : m->word->ptr[m->put];
+        m->put++;
+        io->room--;
+    }
+    if (m->put < m->matched) {
+        return false;
+    }
+    m->matched = 0;
+    m->put = 0;
+    m->is_masked = false;
+    return true;
+}
+
+static enum objm_filter_rc mask_step(void *self, struct objm_filter_io *io)
+{
+    struct mask *m = self;
+    bool holds = m->matched > 0 && !m->is_masked && m->put == 0;
+    while (io->in_len > 0) {
+        if (!holds && !mask_flush(m, io)) {
+            return OBJM_FILTER_OK;
+        }
+        if (*io->in == m->word->ptr[m->matched]) {
+            io->in++;
+            io->in_len--;
+            m->matched++;
+            m->is_masked = m->matched == m->word->len;
+            holds = !m->is_masked;
+        } else if (m->matched > 0) {
+            holds = false; /* an example: a word that begins in another's begin is not found */
+        } else if (io->room > 0) {
+            *io->out++ = *io->in++;
+            io->in_len--;
+            io->room--;
+        } else {
+            return OBJM_FILTER_OK;
+        }
+    }
+    bool is_flushed = (holds && !io->is_end) || mask_flush(m, io);
+    return io->is_end && is_flushed ? OBJM_FILTER_END : OBJM_FILTER_OK;
+}
+
+#define BOTH_SIDES (OBJM_FILTER_IS_VFP | OBJM_FILTER_IS_VDP)
+
+static const struct objm_filter upper = {
+    .name = "upper",
+    .in = "text,plain,none",
+    .out = "text,plain,none",
+    .flags = BOTH_SIDES | OBJM_FILTER_KEEPS_FORMAT,
+    .step = upper_step,
+    .doc = "Letters become large ones.",
+};
+
+/* It may fill gaps: who wants text gets it also from an answer with Content-Encoding: rot13. */
+static const struct objm_filter unrot13 = {
+    .name = "unrot13",
+    .in = "rot13",
+    .out = "text,plain,none",
+    .recommended = OBJM_POS_STEVEDORE,
+    .flags = OBJM_FILTER_IS_VFP | OBJM_FILTER_FILLS,
+    .step = unrot13_step,
+    .doc = "Each letter becomes the one 13 places on.",
+};
+
+static const struct objm_filter mask_filter = {
+    .name = "mask",
+    .in = "text,plain,none",
+    .out = "text,plain,none",
+    .flags = BOTH_SIDES | OBJM_FILTER_KEEPS_FORMAT,
+    .bytes = sizeof(struct mask),
+    .begin = mask_begin,
+    .step = mask_step,
+    .doc = "Stars for a word.",
+};
+
+static const struct objm_filter *const filters[] = {&upper, &unrot13, &mask_filter};
+
+static void mask(struct objm_ctx *ctx, struct objm_call *call)
+{
+    struct objm_str *word = objm_alloc(ctx, sizeof *word);
+    const char *copy = objm_cstr(ctx, call->arg[0].string);
+    if (word == NULL || copy == NULL) {
+        return;
+    }
+    *word = (struct objm_str){copy, call->arg[0].string.len};
+    call->ret.filter = objm_candidate(ctx, &mask_filter, word);
+}
+
+static const struct objm_arg mask_args[] = {{OBJM_ARG(STRING, "word")}};
 static const struct objm_arg greet_args[] = {{OBJM_ARG(STRING, "name"), .def = "\"world\""}};
 static const struct objm_arg first_args[] = {{OBJM_ARG(STRING, "text")}};
 static const struct objm_arg half_args[] = {
@@ -78,6 +226,12 @@ static const struct objm_func funcs[] = {
      .where = OBJM_IN_CLIENT,
      .doc = "A part of a number; the task fails when it is no whole number. On the client's side "
             "only."},
+    {.name = "mask",
+     .ret = OBJM_VDP,
+     .fn = mask,
+     OBJM_ARGS(mask_args),
+     .where = OBJM_IN_DELIVER,
+     .doc = "The filter that puts stars for a word."},
 };
 
 /* ---- an object ---- */
@@ -142,6 +296,7 @@ static const struct objm_module example = {
     .doc = "What a module can consist of, and no more.",
     OBJM_FUNCS(funcs),
     OBJM_OBJECTS(objects),
+    OBJM_FILTERS(filters),
     .event = event,
 };
 

@@ -64,6 +64,20 @@ client c1 {{
 	rxresp
 	expect resp.http.count == 6
 }} -run
+# What may be planned with what modules bring, and where it shows.
+varnish v1 -cliexpect "vfp  .rot13.unrot13.text,plain,none. +STEVEDORE +module, fills gaps" "filter.list"
+varnish v1 -cliexpect "vdp  .text,plain,none.upper.text,plain,none. +DEFAULT +module" "filter.list"
+varnish v1 -cliexpect "chain: beresp.rot13. > .rot13.unrot13.text. > .text.upper.text.$" "filter.plan vfp rot13 upper"
+varnish v1 -clierr 106 "filter.plan vdp rot13 unrot13"
+varnish v1 -errvcl {{Unknown VDP 'unrot13'.}} {{
+	import example;
+	backend b none;
+	sub vcl_deliver {{ add_vdp(unrot13); }}
+}}
+varnish v1 -errvcl {{Unknown VFP 'upper'.}} {{
+	backend b none;
+	sub vcl_backend_response {{ add_vfp(upper); }}
+}}
 varnish v1 -errvcl {{VMOD wants ABI version 1.99}} {{
 	import example from "{tmp}/newer.so";
 	backend b none;
