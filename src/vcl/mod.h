@@ -11,6 +11,8 @@ extern const struct objm_module vcl__mod_cookie;
 extern const struct objm_module vcl__mod_directors;
 extern const struct objm_module vcl__mod_proxy;
 extern const struct objm_module vcl__mod_purge;
+extern const struct objm_module vcl__mod_regex;
+extern const struct objm_module vcl__mod_rewrite;
 extern const struct objm_module vcl__mod_std;
 extern const struct objm_module vcl__mod_unix;
 extern const struct objm_module vcl__mod_vtc;

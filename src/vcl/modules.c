@@ -29,8 +29,8 @@ struct vcl_module_file {
 };
 
 static const struct objm_module *const builtin[] = {
-    &vcl__mod_blob,  &vcl__mod_cookie, &vcl__mod_directors, &vcl__mod_proxy,
-    &vcl__mod_purge, &vcl__mod_std,    &vcl__mod_unix,      &vcl__mod_vtc,
+    &vcl__mod_blob,  &vcl__mod_cookie,  &vcl__mod_directors, &vcl__mod_proxy, &vcl__mod_purge,
+    &vcl__mod_regex, &vcl__mod_rewrite, &vcl__mod_std,       &vcl__mod_unix,  &vcl__mod_vtc,
 };
 
 const struct objm_module *vcl_module_nth(unsigned n)

@@ -365,6 +365,15 @@ static void a_given_chain_is_taken_as_it_is(void **state)
                                 &q.plan, &unknown),
                      RC_NOT_FOUND);
     assert_true(str_eq(unknown, STR("range")));
+    /* What is nothing by its name alone is known when it was asked for otherwise. */
+    assert_int_equal(
+        plan_given(FILTER_VFP, q.ask.from, STR("regex"), NULL, 0, &q.arena, &q.plan, &unknown),
+        RC_NOT_FOUND);
+    more.filter = filter_find(FILTER_VFP, STR("regex"));
+    assert_int_equal(
+        plan_given(FILTER_VFP, q.ask.from, STR("regex"), &more, 1, &q.arena, &q.plan, &unknown),
+        RC_OK);
+    assert_ptr_equal(q.plan.steps[0].arg, &arg);
     assert_int_equal(
         plan_given(FILTER_VDP, q.ask.from, STR(""), NULL, 0, &q.arena, &q.plan, &unknown), RC_OK);
     assert_string_equal(plan_text(&q), "obj(gzip)");

@@ -52,8 +52,8 @@ static void good_text_compiles(void **state)
         "sub vcl_recv { set req.http.\"quoted.name\" = regsuball(req.url, \"a\", \"\\0\"); }",
         "vcl 4.1; import std; " BACKEND "sub vcl_recv { std.log(\"x\" + std.tolower(req.url)); }",
         "vcl 4.1; " BACKEND "sub vcl_backend_response { add_vfp(esi); add_vfp(gzip, STEVEDORE); "
-        "if (beresp.ttl > 1s) { add_vfp(rewrite, FRONT); } remove_vfp(testgunzip); } "
-        "sub vcl_deliver { add_vdp(gunzip); add_vdp(rewrite, OBJECT); remove_vdp(range); } "
+        "if (beresp.ttl > 1s) { add_vfp(brotli, FRONT); } remove_vfp(testgunzip); } "
+        "sub vcl_deliver { add_vdp(gunzip); add_vdp(brotli, OBJECT); remove_vdp(range); } "
         "sub vcl_synth { add_vdp(gzip, CLIENT); }",
         "vcl 4.1; import directors; " BACKEND
         "sub vcl_init { new d = directors.round_robin(); d.add_backend(b); } "

@@ -95,17 +95,17 @@ static void the_host_is_told_in_order(void **state)
 {
     (void)state;
     struct told told = {.room = 9};
-    assert_int_equal(run("sub more { add_vfp(rewrite, FRONT); }"
+    assert_int_equal(run("sub more { add_vfp(brotli, FRONT); }"
                          "sub vcl_backend_response { add_vfp(esi); call more; "
                          "add_vfp(gzip, STEVEDORE); remove_vfp(esi); return (deliver); }",
                          VCL_SUB_BACKEND_RESPONSE, &told),
                      VCL_RET_DELIVER);
-    assert_string_equal(told.text, " +esi@DEFAULT +rewrite@FRONT +gzip@STEVEDORE -esi");
-    assert_int_equal(run("sub vcl_deliver { add_vdp(rewrite, OBJECT); remove_vdp(gunzip); "
+    assert_string_equal(told.text, " +esi@DEFAULT +brotli@FRONT +gzip@STEVEDORE -esi");
+    assert_int_equal(run("sub vcl_deliver { add_vdp(brotli, OBJECT); remove_vdp(gunzip); "
                          "return (deliver); }",
                          VCL_SUB_DELIVER, &told),
                      VCL_RET_DELIVER);
-    assert_string_equal(told.text, " +rewrite@OBJECT -gunzip");
+    assert_string_equal(told.text, " +brotli@OBJECT -gunzip");
 }
 
 static void too_many_filters_fail_the_task(void **state)
