@@ -196,7 +196,7 @@ bool auth_check(struct auth *auth, struct str user, struct str password)
         char name[AUTH_NAME_MAX + 1];
         memcpy(name, user.ptr, user.len);
         name[user.len] = '\0';
-        is_right = auth__sasl_check(&auth->asks, name, password);
+        is_right = auth__sasl_check(&auth->asks, name, copy);
     } else {
         is_right = check_file(auth, user, copy);
     }

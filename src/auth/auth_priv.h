@@ -9,7 +9,7 @@
 
 /* RC_UNSUPPORTED: the library cannot be set up. */
 MUST_USE enum rc auth__sasl_start(void);
-/* The name is NUL-terminated; blocks, one at a time. */
-bool auth__sasl_check(pthread_mutex_t *asks, const char *user, struct str password);
+/* Blocks; one at a time. */
+bool auth__sasl_check(pthread_mutex_t *asks, const char *user, const char *password);
 
 #endif

@@ -14,14 +14,14 @@ enum rc auth__sasl_start(void)
     return sasl_server_init(NULL, "objmapper") == SASL_OK ? RC_OK : RC_UNSUPPORTED;
 }
 
-bool auth__sasl_check(pthread_mutex_t *asks, const char *user, struct str password)
+bool auth__sasl_check(pthread_mutex_t *asks, const char *user, const char *password)
 {
     sasl_conn_t *conn = NULL;
     mutex_lock(asks);
     int rc = sasl_server_new("objmapper", NULL, NULL, NULL, NULL, NULL, 0, &conn);
     if (rc == SASL_OK) {
-        rc = sasl_checkpass(conn, user, (unsigned)strlen(user), password.ptr,
-                            (unsigned)password.len);
+        rc = sasl_checkpass(conn, user, (unsigned)strlen(user), password,
+                            (unsigned)strlen(password));
         sasl_dispose(&conn);
     }
     mutex_unlock(asks);

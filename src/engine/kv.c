@@ -149,7 +149,8 @@ enum rc kv__verify(struct kv_session *s, struct objcore **oc)
 static void promise(const struct kv_get *ask, const struct cache_seen *seen, struct kv_item *item)
 {
     bool is_time =
-        item->is_stale || (ask->recaches && item->ttl_s >= 0 && item->ttl_s < ask->recache_s);
+        !ask->cannot_win &&
+        (item->is_stale || (ask->recaches && item->ttl_s >= 0 && item->ttl_s < ask->recache_s));
     item->has_won = is_time && obj_promise(item->oc);
     item->is_won = !item->has_won && (is_time || seen->is_promised);
 }

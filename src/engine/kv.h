@@ -56,6 +56,7 @@ struct kv_get {
     struct str key;
     bool wants_whole; /* of a URL: the head, too (kv_item.head) */
     bool is_peek;     /* counts as no use */
+    bool cannot_win;  /* it would not be told that it has won (text `get`), so it does not */
     bool touches;     /* sets the time to live, by: */
     int64_t exptime;
     bool

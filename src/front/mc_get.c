@@ -22,7 +22,7 @@ static YIELDS enum rc look_up(struct mc *mc, struct str key, struct kv_item *ite
 {
     const struct mc_request *req = &mc->req;
     bool is_meta = req->dialect == MC_META;
-    struct kv_get ask = {.key = key};
+    struct kv_get ask = {.key = key, .cannot_win = !is_meta || req->op == MC_OP_DEBUG};
     if (req->exptime != MC_TIME_NONE) {
         ask.touches = true;
         ask.exptime = req->exptime;

@@ -16,11 +16,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.join(HERE, "..", "..")
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 sys.path.insert(0, HERE)
+sys.path.insert(1, os.path.join(HERE, "..", "memcached"))
 from objm.daemon import Daemon                          # noqa: E402
 from objm.origin import Origin                          # noqa: E402
 
 import abuse                                            # noqa: E402
 import attacks                                          # noqa: E402
+import cases                                            # noqa: E402  (of memcached's protocol)
 import limits                                           # noqa: E402
 import odd                                              # noqa: E402
 
@@ -88,12 +90,13 @@ def check_operations(text, daemon):
 
 
 def check_attacks(text):
-    where = {"case": attacks.CASES, "part": {**odd.REQUEST, **odd.RESPONSE}, "abuse": abuse.CASES, "limits": limits.CASES}
+    where = {"case": attacks.CASES, "part": {**odd.REQUEST, **odd.RESPONSE}, "abuse": abuse.CASES, "limits": limits.CASES,
+             "memcached": {**cases.CASES, **cases.AUTH_CASES}}
     rows = [line.rsplit("|", 2)[1] for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
     named = set()
     for row in rows:
         kind = None
-        for word, name in re.findall(r"\b(case|part|abuse|limits)s?\b(?= `)|`([^`]+)`", row):
+        for word, name in re.findall(r"\b(case|part|abuse|limits|memcached)s?\b(?= `)|`([^`]+)`", row):
             if word:
                 kind = word
             elif kind:
