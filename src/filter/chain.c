@@ -12,7 +12,8 @@
  * of a body in one piece) in a codec before it.  It gets the next run when that one is used up, so
  * a buffer is only ever filled from its beginning, and nothing is moved.  When a chain is pulled,
  * the last codec writes to where the caller wants the bytes; when it is pushed, the first one reads
- * the caller's.  Buffers are made when they are first needed.
+ * the caller's.  Buffers are made when they are first needed, on the account of states, which keeps
+ * them for the next chain; they are small beside what it bounds, and are never refused.
  *
  * Pulling asks backwards for input until somebody can run, pushing runs forwards until nobody can
  * any more; both are loops over one index, so the stack does not know how long a chain is. */
@@ -23,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "filter/states_priv.h"
 
 enum { CHAIN_MAGIC = 0x7c1d0a35, BUFFER_BYTES = 32 * 1024 };
 /* After so many bytes in and out the loop's other fibers get their turn. */
@@ -59,6 +61,7 @@ struct chain {
     struct link *links;
     struct stage *stages;
     struct filter_notes *notes;
+    struct filter_states *states;  /* whose memory the buffers are */
     struct filter_notes own_notes; /* where the caller gave none */
 };
 
@@ -144,6 +147,7 @@ enum rc chain_new(const struct plan *plan, unsigned from, unsigned to, const str
     CHECK(to <= plan->steps_count);
     *out = NULL;
     struct chain *chain = chain_make(plan, from, to);
+    chain->states = env->states;
     chain->notes = env->notes != NULL ? env->notes : &chain->own_notes;
     enum rc rc = RC_OK;
     for (unsigned n = 0; n < chain->links_count && rc == RC_OK; n++) {
@@ -174,7 +178,7 @@ void chain_free(struct chain **chain_at)
         }
     }
     for (unsigned n = 0; n <= chain->end; n++) {
-        free(chain->stages[n].buf);
+        states_free(chain->states, chain->stages[n].buf);
     }
     free(chain->own_notes.esi);
     chain->magic = 0;
@@ -278,11 +282,12 @@ static enum rc run_stage(struct chain *chain, unsigned at, char *out, size_t roo
     return rc == RC_OK ? offer(chain, &chain->stages[at + 1], ptr, made, stage->is_done) : rc;
 }
 
-static char *stage_buf(struct stage *stage)
+static char *stage_buf(struct chain *chain, unsigned at)
 {
+    struct stage *stage = &chain->stages[at];
     CHECK(stage->in_len == 0);
     if (stage->buf == NULL) {
-        stage->buf = xmalloc(BUFFER_BYTES);
+        stage->buf = states_alloc_anyway(chain->states, BUFFER_BYTES);
     }
     return stage->buf;
 }
@@ -323,7 +328,7 @@ static YIELDS enum rc pull_step(struct chain *chain, chain_source_fn *source, vo
     }
     struct stage *stage = &chain->stages[at];
     bool is_last = at == chain->end;
-    char *to = is_last ? dst : stage_buf(stage);
+    char *to = is_last ? dst : stage_buf(chain, at);
     size_t room = is_last ? bytes : BUFFER_BYTES;
     enum rc rc =
         at == 0 ? read_source(chain, source, arg, to, room) : run_stage(chain, at - 1, to, room);
@@ -393,7 +398,7 @@ enum rc chain_push(struct chain *chain, const void *ptr, size_t bytes, bool is_e
             }
             at--;
         } else if (can_run(&chain->stages[at])) {
-            rc = run_stage(chain, at, stage_buf(&chain->stages[at + 1]), BUFFER_BYTES);
+            rc = run_stage(chain, at, stage_buf(chain, at + 1), BUFFER_BYTES);
             at++;
             rest(chain);
         } else if (at > 0) {

@@ -222,7 +222,7 @@ static void a_whole_body_is_opened_at_once(void **state)
     for (unsigned n = 0; n < 8 * 4; n++) {
         struct bytes text = text_of(sizes[n % 8], n);
         struct bytes gz = made_by(&codec_gzip, NULL, text.ptr, text.len);
-        struct filter_states *states = filter_states_new(350000, NULL);
+        struct filter_states *states = filter_states_new(500000, NULL);
         struct way way = {.codecs = {n / 8 == 3 ? &codec_testgunzip : &codec_gunzip, &codec_gunzip},
                           .is_push = n / 8 != 1,
                           .late_end = n / 8 == 2,
