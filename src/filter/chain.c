@@ -27,8 +27,9 @@
 #include "filter/states_priv.h"
 
 enum { CHAIN_MAGIC = 0x7c1d0a35, BUFFER_BYTES = 32 * 1024 };
-/* After so many bytes in and out the loop's other fibers get their turn. */
-enum { WORK_BYTES = 128 * 1024 };
+/* After so many bytes in and out the loop's other fibers get their turn.  So no codec is given more
+ * at once than it can do in some milliseconds: of what little may become much, little. */
+enum { WORK_BYTES = 128 * 1024, STEP_BYTES = 64 * 1024, LOOK_BYTES = 16 * 1024 };
 
 /* A codec and its account. */
 struct link {
@@ -217,20 +218,45 @@ static enum rc check_growth(struct chain *chain, struct link *link)
     return fail(chain, link, RC_TOO_LONG, "the body expands too much");
 }
 
+static YIELDS void rest(struct chain *chain)
+{
+    if (chain->work_bytes >= WORK_BYTES) {
+        chain->work_bytes = 0;
+        if (fiber_self() != NULL) {
+            fiber_yield();
+        }
+    }
+}
+
+/* Shows a run of bytes to a codec that only looks. */
+static YIELDS enum rc show(struct chain *chain, struct link *tap, const char *ptr, size_t len,
+                           bool is_end)
+{
+    enum rc rc = RC_OK;
+    bool is_last = len == 0 && !is_end;
+    while (rc == RC_OK && !is_last) {
+        size_t piece = len < LOOK_BYTES ? len : LOOK_BYTES;
+        is_last = piece == len;
+        rc = tap->codec->look(tap->self, ptr, piece, is_last && is_end);
+        tap->in_bytes += piece;
+        tap->out_bytes += piece;
+        ptr += piece;
+        len -= piece;
+        /* What it makes of them nobody sees; as much as most make. */
+        chain->work_bytes += 4 * piece;
+        rest(chain);
+    }
+    return rc == RC_OK ? RC_OK : fail(chain, tap, rc, rc_text(rc));
+}
+
 /* Gives a stage its next run of bytes; the taps before it look first. */
-static enum rc offer(struct chain *chain, struct stage *stage, const char *ptr, size_t len,
-                     bool is_end)
+static YIELDS enum rc offer(struct chain *chain, struct stage *stage, const char *ptr, size_t len,
+                            bool is_end)
 {
     for (unsigned n = stage->taps_from; n < stage->taps_to; n++) {
-        struct link *tap = &chain->links[n];
-        tap->in_bytes += len;
-        tap->out_bytes += len;
-        if (len == 0 && !is_end) {
-            continue;
-        }
-        enum rc rc = tap->codec->look(tap->self, ptr, len, is_end);
+        enum rc rc = show(chain, &chain->links[n], ptr, len, is_end);
         if (rc != RC_OK) {
-            return fail(chain, tap, rc, rc_text(rc));
+            return rc;
         }
     }
     stage->in = ptr;
@@ -245,25 +271,30 @@ static bool can_run(const struct stage *stage)
 }
 
 /* Runs one stage; what it makes is offered to the one behind it. */
-static enum rc run_stage(struct chain *chain, unsigned at, char *out, size_t room)
+static YIELDS enum rc run_stage(struct chain *chain, unsigned at, char *out, size_t room)
 {
     struct stage *stage = &chain->stages[at];
     struct link *link = stage->link;
-    struct codec_io io = {stage->in, stage->in_len, stage->is_end, out, room};
+    size_t given = stage->in_len;
+    if (given > STEP_BYTES && link->codec->whole == NULL) {
+        given = STEP_BYTES;
+    }
+    bool is_end = stage->is_end && given == stage->in_len;
+    struct codec_io io = {stage->in, given, is_end, out, room};
     enum rc rc = link->codec->step(link->self, &io);
-    CHECK(io.in_len <= stage->in_len);
+    CHECK(io.in_len <= given);
     CHECK(io.room <= room);
-    size_t taken = stage->in_len - io.in_len, made = room - io.room;
+    size_t taken = given - io.in_len, made = room - io.room;
     link->in_bytes += taken;
     link->out_bytes += made;
     chain->work_bytes += taken + made;
     stage->in = io.in;
-    stage->in_len = io.in_len;
+    stage->in_len -= taken;
     stage->is_full = io.room == 0;
     if (rc != RC_OK && rc != RC_EOF) {
         return fail(chain, link, rc, rc_text(rc));
     }
-    if (rc == RC_OK && !stage->is_full && (stage->in_len > 0 || stage->is_end)) {
+    if (rc == RC_OK && !stage->is_full && (io.in_len > 0 || is_end)) {
         /* A module's codec that breaks its word must not hold the loop for ever. */
         return fail(chain, link, RC_INVALID, "it takes nothing, and makes nothing");
     }
@@ -290,16 +321,6 @@ static char *stage_buf(struct chain *chain, unsigned at)
         stage->buf = states_alloc_anyway(chain->states, BUFFER_BYTES);
     }
     return stage->buf;
-}
-
-static YIELDS void rest(struct chain *chain)
-{
-    if (chain->work_bytes >= WORK_BYTES) {
-        chain->work_bytes = 0;
-        if (fiber_self() != NULL) {
-            fiber_yield();
-        }
-    }
 }
 
 /* ---- pulling ---- */
@@ -330,6 +351,9 @@ static YIELDS enum rc pull_step(struct chain *chain, chain_source_fn *source, vo
     bool is_last = at == chain->end;
     char *to = is_last ? dst : stage_buf(chain, at);
     size_t room = is_last ? bytes : BUFFER_BYTES;
+    if (at > 0 && room > WORK_BYTES) {
+        room = WORK_BYTES;
+    }
     enum rc rc =
         at == 0 ? read_source(chain, source, arg, to, room) : run_stage(chain, at - 1, to, room);
     if (rc == RC_OK && !is_last && can_run(stage)) {

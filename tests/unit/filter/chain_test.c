@@ -290,7 +290,7 @@ static void a_whole_body_comes_in_one_piece(void **state)
     assert_int_equal(way_run(&way, text.ptr, text.len), RC_OK);
     assert_int_equal(way.out.len, text.len + 4);
     assert_memory_equal(way.out.ptr, text.ptr, text.len);
-    assert_int_equal(seen.looks, 1);
+    assert_int_equal(seen.looks, 7); /* in pieces that take no long time */
     assert_int_equal(seen.bytes, text.len);
     bytes_free(&way.out);
     struct way last = {.codecs = {&twice, &heap}, .env = WAY_ENV};
@@ -440,17 +440,76 @@ static void beside(void *arg)
 {
     *(bool *)arg = true;
 }
+/* Takes all it gets, and makes nothing. */
+static enum rc sink_step(void *self, struct codec_io *io)
+{
+    size_t *most = self;
+    *most = io->in_len > *most ? io->in_len : *most;
+    assert_true(*most <= 100000);
+    io->in += io->in_len;
+    io->in_len = 0;
+    return io->is_end ? RC_EOF : RC_OK;
+}
+static const struct codec takes_all = {.bytes = sizeof(size_t), .step = sink_step};
+
 static void long_push(void *arg)
 {
     bool *has_run = arg;
-    struct chain *chain = chain_of((const struct codec *[]){&twice}, (const void *[]){NULL}, 1);
+    struct seen seen = {0, 0, 0, NULL};
     struct bytes text = text_of(1000000, 4);
-    struct way way = {.drops = true};
-    assert_int_equal(fiber_start(beside, has_run, "beside"), RC_OK);
-    assert_int_equal(chain_push(chain, text.ptr, text.len, true, way_sink, &way), RC_OK);
-    assert_true(*has_run);
-    chain_free(&chain);
+    const struct codec *const codecs[] = {&twice, &spy, &takes_all};
+    for (unsigned n = 0; n < 3; n++) {
+        *has_run = false;
+        struct chain *chain = chain_of(&codecs[n], (const void *[]){&seen}, 1);
+        struct way way = {.drops = true};
+        assert_int_equal(fiber_start(beside, has_run, "beside"), RC_OK);
+        assert_int_equal(chain_push(chain, text.ptr, text.len, true, way_sink, &way), RC_OK);
+        assert_true(*has_run);
+        chain_free(&chain);
+    }
+    assert_int_equal(seen.bytes, text.len);
+    assert_int_equal(seen.ends, 1);
     bytes_free(&text);
+}
+
+/* A codec is told how much comes in, but not what others make of it. */
+static size_t told[3];
+static enum rc told_begin(void *self, const struct filter_env *env)
+{
+    (void)self;
+    assert_true(str_eq(env->filter->name, STR("codec")));
+    told[*(const unsigned *)env->arg] = env->body_len;
+    return RC_OK;
+}
+static enum rc told_look(void *self, const char *ptr, size_t len, bool is_end)
+{
+    (void)self;
+    (void)ptr;
+    (void)len;
+    (void)is_end;
+    return RC_OK;
+}
+static const struct codec told_tap = {.begin = told_begin, .look = told_look};
+static const struct codec told_stage = {.begin = told_begin, .step = stuck_step};
+
+static void lengths_are_of_what_comes_in(void **state)
+{
+    (void)state;
+    struct filter filters[] = {{.name = STR("codec"), .codec = &told_tap},
+                               {.name = STR("codec"), .codec = &told_stage}};
+    static const unsigned at[] = {0, 1, 2};
+    struct plan_step steps[] = {{.filter = &filters[0], .arg = &at[0]},
+                                {.filter = &filters[1], .arg = &at[1]},
+                                {.filter = &filters[1], .arg = &at[2]}};
+    struct plan plan = {.steps = steps, .steps_count = 3};
+    struct filter_env env = WAY_ENV;
+    env.body_len = 5;
+    struct chain *chain;
+    assert_int_equal(chain_new(&plan, 0, 3, &env, &chain, NULL), RC_OK);
+    assert_int_equal(told[0], 5);
+    assert_int_equal(told[1], 5);
+    assert_true(told[2] == SIZE_MAX);
+    chain_free(&chain);
 }
 
 static void long_work_lets_others_run(void **state)
@@ -475,6 +534,7 @@ int main(void)
         cmocka_unit_test(errors_of_source_and_sink_are_nobodys),
         cmocka_unit_test(what_began_ends),
         cmocka_unit_test(sums_tell_what_went_through),
+        cmocka_unit_test(lengths_are_of_what_comes_in),
         cmocka_unit_test(long_work_lets_others_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
