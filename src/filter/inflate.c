@@ -20,7 +20,7 @@
 #include "filter/codecs_priv.h"
 #include "filter/states_priv.h"
 
-enum { AUTO_GZIP = 16 + MAX_WBITS, SCRATCH_BYTES = 32 * 1024 };
+enum { AUTO_GZIP = 16 + MAX_WBITS, SCRATCH_BYTES = 64 * 1024 };
 /* Of text: how much is made at once, without a look at the limits. */
 enum { WHOLE_BYTES_MAX = 256 * 1024, GZIP_BYTES_MIN = 18 };
 /* data_type, where inflate() has stopped. */
