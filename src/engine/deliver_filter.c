@@ -263,7 +263,7 @@ enum rc deliver_filter__settle(struct request *req, struct http *resp, uint64_t 
         return refuse(req, rc, unknown);
     }
     log_names(req, resp, &delivery->plan);
-    filtering__log_plan(&req->log, &delivery->plan, req->arena);
+    filtering__log_plan(&req->log, &delivery->plan, req->vdps, req->arena);
     *by_range = req->filters.ptr == NULL
                     ? is_range_standard(req, resp)
                     : may_be_range(req, resp) && filtering__has(&delivery->plan, STR("range"));

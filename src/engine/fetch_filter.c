@@ -179,7 +179,7 @@ enum rc fetch_filter__open(struct fetch *f)
         http_unset(f->beresp, HDR_CONTENT_ENCODING);
     }
     log_names(f, &plan);
-    filtering__log_plan(&f->log, &plan, &f->arena);
+    filtering__log_plan(&f->log, &plan, f->vfps, &f->arena);
     note_encoding(f, &plan);
     if (f->is_encoded && filtering__vary(f->beresp, &f->arena, &f->log, LOG_BERESP) != RC_OK) {
         return refuse(f, RC_LIMIT, STR_NONE);

@@ -264,7 +264,18 @@ void filtering__count(struct wrk *wrk, const struct plan *plan)
     }
 }
 
-void filtering__log_plan(struct vslb *log, const struct plan *plan, struct arena *arena)
+static bool is_said(const struct filter_wants *said, const struct filter *filter)
+{
+    for (unsigned i = 0; said != NULL && i < said->count; i++) {
+        if (said->wants[i].filter == filter) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void filtering__log_plan(struct vslb *log, const struct plan *plan, const struct filter_wants *said,
+                         struct arena *arena)
 {
     size_t mark = arena_mark(arena);
     if (plan->steps_count > 0 && vslb_wants(log, SLT_Debug)) {
@@ -276,6 +287,9 @@ void filtering__log_plan(struct vslb *log, const struct plan *plan, struct arena
     arena_rewind(arena, mark);
     for (unsigned i = 0; i < plan->left_count; i++) {
         const struct plan_left *left = &plan->left[i];
+        if (!is_said(said, left->want.filter)) {
+            continue; /* the engine's own wish gave way to another */
+        }
         vslb_printf(log, SLT_Notice, "Filter %.*s left out: %s", STR_ARG(left->want.filter->name),
                     left->reason);
     }

@@ -64,8 +64,9 @@ struct filter_env filtering__env(const struct wrk *wrk, struct arena *arena,
 #define FILTER_STATES_BYTES_MAX ((size_t)256 << 20)
 /* Counts what is about to be done. */
 void filtering__count(struct wrk *wrk, const struct plan *plan);
-/* The plan in full and what found no place in it, for those who debug. */
-void filtering__log_plan(struct vslb *log, const struct plan *plan, struct arena *arena);
+/* The plan in full, for those who debug; and what VCL said and found no place in it. */
+void filtering__log_plan(struct vslb *log, const struct plan *plan, const struct filter_wants *said,
+                         struct arena *arena);
 /* What the codecs have done (VfpAcct, VdpAcct); calls: how often the chain was asked. */
 void filtering__log_sums(struct vslb *log, const struct plan *plan, const struct chain *chain,
                          uint64_t calls);
