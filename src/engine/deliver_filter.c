@@ -43,8 +43,7 @@ bool deliver_filter__is_welcome(const struct request *req, struct str format)
 enum rc deliver_filter__wash(struct request *req)
 {
     struct http *h = req->http;
-    if (!http_has(h, HDR_ACCEPT_ENCODING) ||
-        str_eq(http_get(h, HDR_ACCEPT_ENCODING), STR("gzip"))) {
+    if (str_eq(http_get(h, HDR_ACCEPT_ENCODING), STR("gzip"))) {
         return RC_OK;
     }
     bool is_welcome = takes_gzip(h);
@@ -65,14 +64,6 @@ enum rc deliver_filter__wash(struct request *req)
 
 /* ---- what there is ---- */
 
-void deliver_filter__forget(struct request *req)
-{
-    req->filters = STR_NONE;
-    req->body_format = STR_NONE;
-    req->is_unwanted = false;
-    req->delivery = NULL;
-}
-
 static struct str decoder_of(struct str format)
 {
     return str_eq(format, STR("br"))     ? STR("unbrotli")
@@ -86,16 +77,11 @@ static bool can_be_decoded(struct str format)
     return filter != NULL && filter->codec != NULL;
 }
 
-enum rc deliver_filter__look(struct request *req)
+enum rc deliver_filter__look_at(struct request *req)
 {
-    deliver_filter__forget(req);
     bool is_encoded =
         req->oc != NULL ? (obj_flags(req->oc) & OBJ_ENCODED) != 0 : req->fetch->is_encoded;
-    struct str encoding = http_get(req->resp, HDR_CONTENT_ENCODING);
-    if (LIKELY(encoding.ptr == NULL)) {
-        return RC_OK;
-    }
-    req->body_format = filtering__format(encoding);
+    req->body_format = filtering__format(http_get(req->resp, HDR_CONTENT_ENCODING));
     req->is_unwanted = is_encoded && param(req->engine->conf.params, http_gzip_support) &&
                        !deliver_filter__is_welcome(req, req->body_format) &&
                        can_be_decoded(req->body_format);

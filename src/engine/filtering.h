@@ -107,12 +107,24 @@ struct outlet {
 
 /* Whether a client takes a body in this format as it is. */
 bool deliver_filter__is_welcome(const struct request *req, struct str format);
-/* Accept-Encoding becomes what matters here: gzip or nothing.  RC_LIMIT. */
+/* Accept-Encoding, which is there, becomes what matters here: gzip or nothing.  RC_LIMIT. */
 MUST_USE enum rc deliver_filter__wash(struct request *req);
 /* A new response: nothing is known of its body. */
-void deliver_filter__forget(struct request *req);
+static inline void deliver_filter__forget(struct request *req)
+{
+    req->filters = STR_NONE;
+    req->body_format = STR_NONE;
+    req->is_unwanted = false;
+    req->delivery = NULL;
+}
 /* Notes what is to be delivered, and makes the new head fit what will become of it.  RC_LIMIT. */
-MUST_USE enum rc deliver_filter__look(struct request *req);
+MUST_USE enum rc deliver_filter__look_at(struct request *req);
+static inline MUST_USE enum rc deliver_filter__look(struct request *req)
+{
+    deliver_filter__forget(req);
+    return LIKELY(!http_has(req->resp, HDR_CONTENT_ENCODING)) ? RC_OK
+                                                              : deliver_filter__look_at(req);
+}
 /* Whether anything is left to plan. */
 static inline bool deliver_filter__is_wanted(const struct request *req)
 {

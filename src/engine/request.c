@@ -186,7 +186,7 @@ static YIELDS enum req_step receive(struct request *req)
         req->transport->go_on(req) != RC_OK) {
         req->close = true;
     }
-    if (next != REQ_PASS && next != REQ_PIPE &&
+    if (http_has(req->http, HDR_ACCEPT_ENCODING) && next != REQ_PASS && next != REQ_PIPE &&
         param(req->engine->conf.params, http_gzip_support) && deliver_filter__wash(req) != RC_OK) {
         req->err_status = 503;
         return REQ_SYNTH;
