@@ -108,6 +108,7 @@ struct filter_notes {
     struct gzip_bits gzip;
     char *esi; /* the ESI program; on the heap; NULL: none was made */
     size_t esi_len;
+    uint64_t esi_errors, esi_warnings;
     char error[128]; /* why a step failed, for the log; "" */
 };
 
@@ -129,6 +130,7 @@ struct filter_env {
     unsigned brotli_quality, zstd_level;
     size_t buffer_bytes_max; /* that `buffer` may hold */
     unsigned esi_flags;      /* esi.h */
+    struct str url;          /* of the body, which relative includes begin at */
     /* Appends a record to the transaction's log; tag: a VSL tag.  NULL: nobody listens. */
     void (*log)(void *log_arg, unsigned tag, struct str text);
     void *log_arg;
