@@ -230,6 +230,9 @@ struct obj_times obj_times(const struct objcore *oc);
 unsigned obj_flags(const struct objcore *oc);
 /* All bytes are there and stay.  Then obj_len is the length of the body. */
 bool obj_is_complete(const struct objcore *oc);
+/* Its fetch has ended well: no more bytes will come, though what is private or was purged is never
+ * complete. */
+bool obj_is_whole(const struct objcore *oc);
 /* The length, as obj_store was told while the fetch runs (UINT64_MAX: not known; a fetch that ends
  * with another length has failed). */
 uint64_t obj_len(const struct objcore *oc);

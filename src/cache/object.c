@@ -51,7 +51,7 @@ struct str obj_get(const struct objcore *oc, enum obj_attr attr)
     if (UNLIKELY(boc != NULL)) {
         /* What is set late is being written just now, or will be. */
         bool is_there = (attr != OA_GZIPBITS && attr != OA_ESI) ||
-                        (boc->early_attrs >> attr & 1) != 0 ||
+                        (boc->early_attrs >> attr & 1) != 0 || boc__state(boc) == BOC_FINISHED ||
                         atomic_load_explicit(&oc->is_stored, memory_order_acquire);
         return is_there ? boc->attrs[attr] : STR_NONE;
     }
@@ -74,6 +74,13 @@ bool obj_is_complete(const struct objcore *oc)
 {
     CHECK_OBJ(oc, CORE_MAGIC);
     return atomic_load_explicit(&oc->is_stored, memory_order_acquire);
+}
+
+bool obj_is_whole(const struct objcore *oc)
+{
+    CHECK_OBJ(oc, CORE_MAGIC);
+    const struct boc *boc = core__boc(oc);
+    return boc == NULL || boc__state(boc) == BOC_FINISHED;
 }
 
 uint64_t obj_len(const struct objcore *oc)

@@ -271,7 +271,9 @@ enum rc deliver__transmit(struct request *req)
 {
     struct wrk *wrk = req->wrk;
     deliver__drop_thousands(req->resp);
-    apply_conditions(wrk, req, req->resp);
+    if (req->top == NULL) {
+        apply_conditions(wrk, req, req->resp);
+    }
     if (req->oc == NULL) {
         return transmit_fetch(req, req->fetch);
     }

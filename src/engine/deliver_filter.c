@@ -176,6 +176,7 @@ static MUST_USE enum rc shake_hands(struct request *req, const struct http *resp
         if (use == FILTER_IGNORES || use == FILTER_RESTRICTS) {
             continue;
         }
+        delivery->is_esi |= str_eq(step->filter->name, STR("esi"));
         if (count == 0) {
             delivery->reason = step->filter->counter_reason;
         }

@@ -5,6 +5,7 @@
  * Ids (VXIDs) are handed to loops in blocks, so that no request touches a word that other loops
  * write.  After `debug.xid` ids must be strictly consecutive over all loops: blocks of one, and the
  * blocks that loops still hold are dropped when they see that the epoch has moved. */
+#include "engine/esi.h"
 #include "engine/task.h"
 
 #include <stdio.h>
@@ -67,6 +68,7 @@ struct engine *engine_new(const struct engine_conf *conf)
     name_via(e);
     size_t block = sizeof(struct fetch) + param(conf->params, workspace_backend);
     e->fetch_pool = pool_new(conf->run, "fetch", block, 64);
+    e->esi_pool = pool_new(conf->run, "esi", esi__child_bytes(conf->params), 64);
     list_init(&e->vcls);
     e->house_rng.state = clock_mono_ns();
     series_init(&e->series);
@@ -90,6 +92,7 @@ void engine_free(struct engine **engine)
     CHECK_OBJ(e, ENGINE_MAGIC);
     vcls__end(e);
     pool_free(&e->fetch_pool);
+    pool_free(&e->esi_pool);
     series_fini(&e->series);
     XFREE(e->vcl_stores);
     XFREE(e->via_text);

@@ -157,6 +157,11 @@ struct request {
     struct request_bytes bytes;
     enum request_fault fault; /* set by the engine */
 
+    /* Of a sub-request, which the engine makes itself (esi.h). */
+    struct request *top; /* the one that a client sent; NULL: this one */
+    uint32_t parent_vxid;
+    unsigned esi_level;
+
     /* The rest is the engine's (zero before).  What policies read and change: */
     bool hash_always_miss; /* nothing that is there will do */
     bool hash_ignore_busy; /* wait for no other's fetch */
@@ -191,10 +196,11 @@ struct request {
     const struct policy *policy;
     void *policy_arg; /* the policy's own */
     struct str policy_name;
-    bool is_private;      /* oc was passed, and is nobody else's */
-    struct objcore *busy; /* to be fetched into */
-    struct fetch *fetch;  /* whose answer is passed through */
-    enum rc rc;           /* how sending ended */
+    struct http *original; /* as it came, for what is included; NULL: it was not kept */
+    bool is_private;       /* oc was passed, and is nobody else's */
+    struct objcore *busy;  /* to be fetched into */
+    struct fetch *fetch;   /* whose answer is passed through */
+    enum rc rc;            /* how sending ended */
 };
 
 /* Answers the request; all records from Begin to End are the engine's, and the counters.  RC_OK:

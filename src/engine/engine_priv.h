@@ -62,6 +62,7 @@ struct engine {
     struct engine_conf conf;
     unsigned slot;
     struct pool *fetch_pool; /* one block a fetch: its struct and its arena */
+    struct pool *esi_pool;   /* the same of includes */
     char *via_text;
     struct str via;
     _Atomic unsigned pipes; /* that run */

@@ -58,6 +58,14 @@ static YIELDS enum rc read_some(struct fetch *f, void *dst, size_t bytes, size_t
     return rc == RC_OK ? RC_AGAIN : rc;
 }
 
+/* All of the answer is read.  Filters may still have something to say of it first. */
+static void give_back(struct fetch *f)
+{
+    if (f->filter == NULL) {
+        fetch__let_go(f);
+    }
+}
+
 static YIELDS enum rc backend_body(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
     for (;;) {
@@ -68,14 +76,14 @@ static YIELDS enum rc backend_body(struct fetch *f, void *dst, size_t bytes, siz
         if (rc == RC_AGAIN) {
             rc = read_some(f, dst, bytes, got);
         } else if (rc == RC_EOF) {
-            fetch__let_go(f);
+            give_back(f);
             return rc;
         }
         if (rc == RC_OK) {
             f->body_got += *got;
             f->bytes.resp_body += *got;
             if (fetch__body_is_read(f)) {
-                fetch__let_go(f);
+                give_back(f);
             }
             return RC_OK;
         }

@@ -150,6 +150,7 @@ static MUST_USE enum rc start(struct fetch *f, const struct plan *plan)
     if (f->body.framing == H1_BODY_LENGTH) {
         env.body_len = (size_t)f->body.bytes;
     }
+    env.url = f->bereq->url;
     struct str failed = STR_NONE;
     enum rc rc = chain_new(&filter->plan, 0, plan->steps_count, &env, &filter->chain, &failed);
     if (rc != RC_OK) {
@@ -243,6 +244,7 @@ static MUST_USE enum rc set_gzip_bits(struct fetch *f, const struct gzip_bits *b
 /* All is out: what was learnt goes to the object. */
 static MUST_USE enum rc learn(struct fetch *f)
 {
+    fetch__let_go(f);
     const struct fetch_filter *filter = f->filter;
     const struct filter_notes *notes = &filter->notes;
     if (f->busy == NULL) {
@@ -281,6 +283,9 @@ void fetch_filter__close(struct fetch *f)
     }
     f->filter = NULL;
     filtering__log_sums(&f->log, &filter->plan, filter->chain, filter->calls);
+    struct vsc_main *main = engine_counters(f->engine);
+    main->esi_errors += filter->notes.esi_errors;
+    main->esi_warnings += filter->notes.esi_warnings;
     chain_free(&filter->chain);
     free(filter->notes.esi);
 }

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "filter/esi.h"
 #include "http/http_list.h"
 
 /* ---- formats ---- */
@@ -231,6 +232,24 @@ static void log_record(void *log_arg, unsigned tag, struct str text)
     vslb_str(log_arg, (enum VSL_tag_e)tag, text);
 }
 
+static unsigned esi_flags(const struct params *p)
+{
+    static const struct {
+        unsigned bit;
+        enum esi_flag flag;
+    } bits[] = {
+        {PARAM_FEATURE_esi_ignore_https, ESI_IGNORE_HTTPS},
+        {PARAM_FEATURE_esi_disable_xml_check, ESI_DISABLE_XML_CHECK},
+        {PARAM_FEATURE_esi_ignore_other_elements, ESI_IGNORE_OTHER_ELEMENTS},
+        {PARAM_FEATURE_esi_remove_bom, ESI_REMOVE_BOM},
+    };
+    unsigned flags = 0;
+    for (size_t n = 0; n < ARRAY_SIZE(bits); n++) {
+        flags |= param_bit(p, PARAM_BITS_feature, bits[n].bit) ? (unsigned)bits[n].flag : 0;
+    }
+    return flags;
+}
+
 struct filter_env filtering__env(const struct wrk *wrk, struct arena *arena,
                                  struct filter_notes *notes, struct vslb *log)
 {
@@ -247,6 +266,7 @@ struct filter_env filtering__env(const struct wrk *wrk, struct arena *arena,
         .brotli_quality = (unsigned)param(p, brotli_level),
         .zstd_level = (unsigned)param(p, zstd_level),
         .buffer_bytes_max = (size_t)param(p, filter_buffer_max),
+        .esi_flags = esi_flags(p),
         .log = log_record,
         .log_arg = log,
     };

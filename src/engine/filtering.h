@@ -91,6 +91,7 @@ void fetch_filter__close(struct fetch *f);
 struct delivery {
     struct plan plan;  /* without what this response does not need */
     struct str reason; /* of the first that has to see the body */
+    bool is_esi;       /* other bodies go into this one first of all */
     struct filter_notes notes;
     struct chain *chain;
     uint64_t calls;

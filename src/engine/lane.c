@@ -8,6 +8,7 @@
  *
  * The two untouched lanes are taken when no filter has to see the body; when one is not taken the
  * reason is counted, and the lane of each response is logged. */
+#include "engine/esi.h"
 #include "engine/filtering.h"
 
 enum lane { LANE_NONE, LANE_DIRECT, LANE_FD, LANE_BODY };
@@ -178,6 +179,11 @@ static YIELDS enum rc send_pieces(struct request *req, struct objcore *oc, enum 
     return req->transport->end(req);
 }
 
+static YIELDS enum rc put_assembled(void *arg, const void *ptr, size_t len)
+{
+    return outlet__put(arg, ptr, len);
+}
+
 /* Through filters, from where the bytes lie, following a fetch that still runs. */
 static YIELDS enum rc send_filtered(struct request *req, struct objcore *oc,
                                     const struct part *part, uint64_t *sent)
@@ -185,6 +191,12 @@ static YIELDS enum rc send_filtered(struct request *req, struct objcore *oc,
     struct outlet outlet = {.req = req, .part = *part};
     uint64_t off = 0;
     enum rc rc;
+    if (req->delivery->is_esi) {
+        rc = esi__deliver(req, put_assembled, &outlet);
+        rc = rc == RC_OK || rc == RC_EOF ? outlet__end(&outlet) : rc;
+        *sent = outlet.sent;
+        return rc;
+    }
     do {
         struct stv_lease lease;
         rc = obj_next(oc, off, true, NEVER, &lease);

@@ -161,9 +161,11 @@ static YIELDS enum req_step run_limited(struct request *req, struct fetch *f)
 enum req_step req__pipe(struct request *req)
 {
     if (req->transport->pipe == NULL) {
-        vslb_str(
-            &req->log, SLT_VCL_Error,
-            STR("vcl_recv{} returns pipe for a request without a stream of its own.  Doing pass."));
+        vslb_str(&req->log, SLT_VCL_Error,
+                 req->top != NULL ? STR("vcl_recv{} returns pipe for ESI included object."
+                                        "  Doing pass.")
+                                  : STR("vcl_recv{} returns pipe for a request without a stream of"
+                                        " its own.  Doing pass."));
         return REQ_PASS;
     }
     req->wrk->main.s_pipe++;

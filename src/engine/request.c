@@ -27,13 +27,17 @@ static void log_begin(struct request *req)
     struct sb sb;
     if (vslb_claim(log, SLT_Begin, &sb)) {
         sb_lit(&sb, "req ");
-        sb_u64(&sb, req->session_vxid);
-        sb_lit(&sb, " rxreq");
+        sb_u64(&sb, req->top == NULL ? req->session_vxid : req->parent_vxid);
+        sb_put(&sb, req->top == NULL ? STR(" rxreq") : STR(" esi"));
         vslb_done(log, SLT_Begin, &sb);
     }
     req->t_prev_ns = req->t_first_ns;
     log__timestamp(log, STR("Start"), req->t_first_ns, req->t_first_ns, &req->t_prev_ns);
-    log__timestamp(log, STR("Req"), req->t_head_ns, req->t_first_ns, &req->t_prev_ns);
+    if (req->top == NULL) {
+        log__timestamp(log, STR("Req"), req->t_head_ns, req->t_first_ns, &req->t_prev_ns);
+    } else {
+        vslb_str(log, SLT_ReqURL, req->http->url); /* that is what differs */
+    }
     vslb_str(log, SLT_VCL_use, req->policy_name);
     if (http_has(req->http, HDR_EXPECT)) {
         /* That is between the client and us. */
@@ -69,7 +73,7 @@ static void log_end(struct request *req)
 {
     const struct request_bytes *b = &req->bytes;
     struct vsc_main *main = &req->wrk->main;
-    main->client_req++;
+    main->client_req += req->top == NULL;
     if (req->was_piped) {
         /* Its figures are those of the pipe. */
         vslb_str(&req->log, SLT_End, STR(""));
@@ -84,6 +88,9 @@ static void log_end(struct request *req)
         vslb_done(&req->log, SLT_ReqAcct, &sb);
     }
     vslb_str(&req->log, SLT_End, STR(""));
+    if (req->top != NULL) {
+        return; /* its bytes are part of another response */
+    }
     main->s_req_hdrbytes += b->req_head;
     main->s_req_bodybytes += b->req_body;
     main->s_resp_hdrbytes += b->resp_head;
@@ -145,6 +152,9 @@ void req__drop(struct request *req)
 static MUST_USE enum rc add_forwarded_for(struct request *req)
 {
     struct http *h = req->http;
+    if (req->top != NULL) {
+        return RC_OK; /* it is there already */
+    }
     if (!http_has(h, HDR_X_FORWARDED_FOR)) {
         return http_set_own(h, HDR_X_FORWARDED_FOR, req->client_addr);
     }

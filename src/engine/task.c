@@ -56,11 +56,26 @@ static struct policy_verdict says(const struct vcl_task *task, enum vcl_return v
 
 /* ---- requests ---- */
 
+/* A sub-request begins with what its top request began with, whatever is in use by now. */
+static struct loaded *pin_for(const struct request *req)
+{
+    if (req->top == NULL) {
+        return vcls__pin(req->wrk);
+    }
+    const struct req_task *top = task_of(req->top);
+    if (top == NULL) {
+        return NULL;
+    }
+    struct loaded *loaded = top->first != NULL ? top->first : top->loaded;
+    vcls__pin_again(loaded);
+    return loaded;
+}
+
 static struct str begin(struct request *req)
 {
     struct wrk *wrk = req->wrk;
     struct req_task *p = arena_alloc(req->arena, sizeof *p);
-    struct loaded *loaded = p == NULL ? NULL : vcls__pin(wrk);
+    struct loaded *loaded = p == NULL ? NULL : pin_for(req);
     if (loaded == NULL) {
         return STR("");
     }
@@ -69,6 +84,7 @@ static struct str begin(struct request *req)
     p->task.host = &task__client_host;
     p->task.req = req->http;
     p->task.vcl = loaded->vcl;
+    p->task.top = req->top == NULL ? NULL : &task_of(req->top)->task;
     req->policy_arg = p;
     return str_of(loaded->name);
 }
@@ -79,6 +95,9 @@ static void end(struct request *req)
     if (p != NULL) {
         vcl_task_end(&p->task);
         vcls__unpin(&p->loaded);
+        if (p->first != NULL) {
+            vcls__unpin(&p->first);
+        }
         req->policy_arg = NULL;
     }
 }
@@ -112,8 +131,7 @@ static bool switch_vcl(struct req_task *p)
     struct sb sb = sb_of(via, sizeof via);
     sb_printf(&sb, "%s via %s", to->name, label->name);
     vcl_task_end(&p->task);
-    /* The label's name may be gone with the VCL that returned to it. */
-    vcls__unpin(&p->loaded);
+    p->first = p->loaded;
     p->loaded = to;
     p->task.vcl = to->vcl;
     p->has_switched = true;
@@ -122,11 +140,12 @@ static bool switch_vcl(struct req_task *p)
     return task__rollback(&p->task, p->req->http, p->original);
 }
 
-/* What std.rollback goes back to: kept once, and only where it can be asked for. */
-static MUST_USE enum rc keep_original(const struct loaded *loaded, struct arena *arena,
-                                      const struct http *http, struct http **original)
+/* What std.rollback goes back to, and what sub-requests are made of: kept once, and only where it
+ * can be asked for. */
+static MUST_USE enum rc keep_original(bool is_needed, struct arena *arena, const struct http *http,
+                                      struct http **original)
 {
-    if (*original != NULL || !vcl_may_roll_back(loaded->vcl)) {
+    if (*original != NULL || !is_needed) {
         return RC_OK;
     }
     *original = http_new(arena, http->count + 1u);
@@ -164,9 +183,12 @@ static YIELDS struct policy_verdict recv_sub(struct request *req)
     if (p == NULL) {
         return without_vcl(req);
     }
-    if (keep_original(p->loaded, req->arena, req->http, &p->original) != RC_OK) {
+    const struct vcl *vcl = p->loaded->vcl;
+    bool is_needed = vcl_may_roll_back(vcl) || vcl_may_esi(vcl);
+    if (keep_original(is_needed, req->arena, req->http, &p->original) != RC_OK) {
         return policy_says(POLICY_FAIL);
     }
+    req->original = p->original;
     if (req->restarts == 0) {
         forget(p);
     }
@@ -351,7 +373,8 @@ static YIELDS struct policy_verdict backend_fetch_sub(struct fetch *f)
     if (p == NULL) {
         return policy_says(POLICY_FAIL);
     }
-    if (keep_original(p->loaded, &f->arena, f->bereq, &p->original) != RC_OK) {
+    bool is_needed = vcl_may_roll_back(p->loaded->vcl);
+    if (keep_original(is_needed, &f->arena, f->bereq, &p->original) != RC_OK) {
         return policy_says(POLICY_FAIL);
     }
     enum vcl_return verdict = run(&p->task, engine__wrk(f->engine), VCL_SUB_BACKEND_FETCH);

@@ -61,6 +61,7 @@ struct req_task {
     struct request *req;
     struct engine *engine;
     struct loaded *loaded;
+    struct loaded *first; /* what it began with, if that is another one */
     /* What VCL set. */
     const struct objm_backend *backend;
     const struct objm_stevedore *storage;

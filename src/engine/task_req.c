@@ -80,10 +80,20 @@ static bool get_can_gzip(struct req_task *p, union objm_value *v)
     return true;
 }
 
-static bool get_zero(struct req_task *p, union objm_value *v)
+static bool get_esi_level(struct req_task *p, union objm_value *v)
 {
-    (void)p;
-    v->integer = 0;
+    v->integer = p->req->esi_level;
+    return true;
+}
+
+static const struct request *top_of(const struct req_task *p)
+{
+    return p->req->top == NULL ? p->req : p->req->top;
+}
+
+static bool get_top_time(struct req_task *p, union objm_value *v)
+{
+    v->real = task__seconds(top_of(p)->t_head_ns);
     return true;
 }
 
@@ -150,7 +160,7 @@ static void set_bounds(struct req_task *p)
         p->req->name = v->boolean;                                                                 \
         return true;                                                                               \
     }
-SETTABLE_REQ_FLAG(does_esi)
+REQ_FLAG(does_esi)
 SETTABLE_REQ_FLAG(hash_always_miss)
 SETTABLE_REQ_FLAG(hash_ignore_busy)
 SETTABLE_REQ_FLAG(hash_ignore_vary)
@@ -159,6 +169,13 @@ REQ_FLAG(is_hitpass)
 REQ_FLAG(is_rfc9111)
 SETTABLE_BOUND(ttl_s)
 SETTABLE_BOUND(grace_s)
+
+/* As in Varnish: in a sub-request this one is without effect, though resp.do_esi is not. */
+static bool set_does_esi(struct req_task *p, const union objm_value *v)
+{
+    p->req->does_esi = p->req->top == NULL ? v->boolean : p->req->does_esi;
+    return true;
+}
 
 static bool get_restarts(struct req_task *p, union objm_value *v)
 {
@@ -387,7 +404,7 @@ static const struct {
     [VCL_VAR_REQ_BACKEND_HINT] = {get_backend_hint, set_backend_hint},
     [VCL_VAR_REQ_CAN_GZIP] = {get_can_gzip, NULL},
     [VCL_VAR_REQ_ESI] = {get_does_esi, set_does_esi},
-    [VCL_VAR_REQ_ESI_LEVEL] = {get_zero, NULL},
+    [VCL_VAR_REQ_ESI_LEVEL] = {get_esi_level, NULL},
     [VCL_VAR_REQ_GRACE] = {get_grace_s, set_grace_s},
     [VCL_VAR_REQ_HASH] = {get_hash, NULL},
     [VCL_VAR_REQ_HASH_ALWAYS_MISS] = {get_hash_always_miss, set_hash_always_miss},
@@ -402,7 +419,7 @@ static const struct {
     [VCL_VAR_REQ_TRANSPORT] = {get_transport, NULL},
     [VCL_VAR_REQ_TTL] = {get_ttl_s, set_ttl_s},
     [VCL_VAR_REQ_XID] = {get_req_xid, NULL},
-    [VCL_VAR_REQ_TOP_TIME] = {get_req_time, NULL},
+    [VCL_VAR_REQ_TOP_TIME] = {get_top_time, NULL},
     [VCL_VAR_BEREQ_BACKEND] = {get_backend_hint, set_backend_hint},
     [VCL_VAR_BEREQ_CONNECT_TIMEOUT] = {get_connect_timeout, set_connect_timeout},
     [VCL_VAR_BEREQ_HASH] = {get_hash, NULL},
@@ -465,8 +482,9 @@ static struct http *get_http(struct vcl_task *task, enum objm_http which)
     struct req_task *p = req_of(task);
     switch (which) {
     case OBJM_REQ:
-    case OBJM_REQ_TOP:
         return p->req->http;
+    case OBJM_REQ_TOP:
+        return top_of(p)->http;
     case OBJM_RESP:
         return p->req->resp;
     case OBJM_OBJ:

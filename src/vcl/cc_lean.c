@@ -70,8 +70,21 @@ static bool may_roll_back(const struct vcl_program *prog)
     return false;
 }
 
+static bool may_esi(const struct vcl_program *prog)
+{
+    for (unsigned i = 0; i < prog->code.count; i++) {
+        const struct vcl_insn *insn = &prog->code.at[i];
+        if (insn->op == VCL_OP_SET &&
+            (insn->c == VCL_VAR_BERESP_DO_ESI || insn->c == VCL_VAR_BERESP_FILTERS)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void vcl__lean(struct vcl_program *prog)
 {
+    prog->may_esi = may_esi(prog);
     prog->may_roll_back = may_roll_back(prog);
     unsigned count = prog->code.count;
     uint32_t *place = xcalloc(count + 1, sizeof *place); /* in the copy */

@@ -236,6 +236,8 @@ void vcl_fail(struct vcl_task *task, struct str why);
 /* Whether the VCL, or one that it hands requests to, has calls through which a message may be asked
  * to become again what it was at first. */
 bool vcl_may_roll_back(const struct vcl *vcl);
+/* Alike, whether it may have a response parsed for ESI. */
+bool vcl_may_esi(const struct vcl *vcl);
 /* After the task's last run. */
 void vcl_task_end(struct vcl_task *task);
 

@@ -97,6 +97,11 @@ bool vcl_may_roll_back(const struct vcl *vcl)
     return vcl->prog->may_roll_back || vcl->prog->labels.count > 0;
 }
 
+bool vcl_may_esi(const struct vcl *vcl)
+{
+    return vcl->prog->may_esi || vcl->prog->labels.count > 0;
+}
+
 void vcl_task_end(struct vcl_task *task)
 {
     struct vcl_priv *p = task->privs;
