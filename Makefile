@@ -27,6 +27,7 @@ build: deps ## the release build: leaves build/bin/objmapperd
 bench: deps-bench build build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench ## CPU per request and per GiB beside nginx, varnishd and the bare loop; what VCL and codecs cost (BENCH_ARGS=--quick)
 	@bench/run.py $(BENCH_ARGS)
 	@bench/vcl.py $(BENCH_ARGS)
+	@bench/esi.py
 	@build/release/bin/codec_bench
 
 bench-scale: deps-bench build ## CPU per request with 1, 2, 4 loops

@@ -58,10 +58,11 @@ static YIELDS enum rc read_some(struct fetch *f, void *dst, size_t bytes, size_t
     return rc == RC_OK ? RC_AGAIN : rc;
 }
 
-/* All of the answer is read.  Filters may still have something to say of it first. */
+/* All of the answer is read.  What nobody sees before it is whole is filtered to its end first, so
+ * that the log has what filters say of it where Varnish has it. */
 static void give_back(struct fetch *f)
 {
-    if (f->filter == NULL) {
+    if (f->filter == NULL || f->do_stream) {
         fetch__let_go(f);
     }
 }

@@ -225,6 +225,9 @@ static enum rc codec_failed(struct fetch *f, enum rc rc)
     } else {
         vslb_printf(&f->log, SLT_FetchError, "Fetch filter %.*s: %s", STR_ARG(name), rc_text(rc));
     }
+    if (fetch__body_is_read(f)) {
+        fetch__let_go(f); /* nothing is wrong with the connection */
+    }
     return rc == RC_EOF ? RC_MALFORMED : rc;
 }
 

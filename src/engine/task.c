@@ -67,6 +67,9 @@ static struct loaded *pin_for(const struct request *req)
         return NULL;
     }
     struct loaded *loaded = top->first != NULL ? top->first : top->loaded;
+    if (top->has_switched && top->first == NULL) {
+        return vcls__pin(req->wrk); /* it did not look as if there could be sub-requests */
+    }
     vcls__pin_again(loaded);
     return loaded;
 }
@@ -131,7 +134,12 @@ static bool switch_vcl(struct req_task *p)
     struct sb sb = sb_of(via, sizeof via);
     sb_printf(&sb, "%s via %s", to->name, label->name);
     vcl_task_end(&p->task);
-    p->first = p->loaded;
+    if (vcl_may_esi(to->vcl)) {
+        p->first = p->loaded;
+    } else {
+        /* The label's name may be gone with the VCL that returned to it. */
+        vcls__unpin(&p->loaded);
+    }
     p->loaded = to;
     p->task.vcl = to->vcl;
     p->has_switched = true;
