@@ -54,6 +54,8 @@ static void name_via(struct engine *e)
     e->via = str_of(e->via_text);
 }
 
+#define FETCH_OWN_BYTES ((size_t)4 << 10)
+
 struct engine *engine_new(const struct engine_conf *conf)
 {
     CHECK(conf->cache != NULL);
@@ -66,7 +68,8 @@ struct engine *engine_new(const struct engine_conf *conf)
     }
     e->slot = run_slot_claim(conf->run);
     name_via(e);
-    size_t block = sizeof(struct fetch) + param(conf->params, workspace_backend);
+    /* The policy's and the filters' own structs are not what an operator gives room for. */
+    size_t block = sizeof(struct fetch) + FETCH_OWN_BYTES + param(conf->params, workspace_backend);
     e->fetch_pool = pool_new(conf->run, "fetch", block, 64);
     e->esi_pool = pool_new(conf->run, "esi", esi__child_bytes(conf->params), 64);
     list_init(&e->vcls);

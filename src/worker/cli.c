@@ -104,6 +104,12 @@ static void cmd_storage_list(struct cli *cli, void *ctx)
     }
 }
 
+static void cmd_nothing(struct cli *cli, void *ctx)
+{
+    (void)cli;
+    (void)ctx;
+}
+
 struct purge {
     struct post post;
     struct worker *worker;
@@ -180,6 +186,8 @@ const struct cli_cmd worker_commands[] = {
      "Say which transaction id was the last."},
     {"debug.srandom", 0, 1, cmd_srandom, CLI_HIDDEN, "debug.srandom [<seed>]",
      "Make what VCL calls random a series that is always the same."},
+    {"debug.fragfetch", 1, 1, cmd_nothing, CLI_HIDDEN, "debug.fragfetch <bytes>",
+     "Nothing: in which pieces a body comes or is stored makes no difference."},
     {"debug.panic.worker", 0, 0, cmd_panic, CLI_HIDDEN, "debug.panic.worker",
      "Make the worker panic."},
     {NULL, 0, 0, NULL, 0, NULL, NULL},
