@@ -33,13 +33,14 @@ static struct expr *unknown(struct cc *cc, enum filter_side side)
     return NULL;
 }
 
-/* A bare name is a filter's: names of built-in ones come first, as they do for the planner. */
-static struct expr *by_name(struct cc *cc, enum filter_side side)
+/* A bare name is a filter's: names of built-in ones come first, as they do for the planner.  What
+ * is nothing without an argument can be removed by it, and not added. */
+static struct expr *by_name(struct cc *cc, enum filter_side side, bool is_added)
 {
     struct str name = token_text(cc->t);
     const struct filter *builtin = filter_find(side, name);
     struct objm_candidate *candidate = vcl__alloc(cc->prog->mem, sizeof *candidate);
-    if (builtin != NULL && (builtin->flags & FILTER_NOT_BY_NAME) == 0) {
+    if (builtin != NULL && (!is_added || (builtin->flags & FILTER_NOT_BY_NAME) == 0)) {
         candidate->builtin = vcl__prog_text(cc->prog, name).ptr;
     } else {
         candidate->filter = vcl__module_filter(cc->prog, side, name);
@@ -54,11 +55,11 @@ static struct expr *by_name(struct cc *cc, enum filter_side side)
     return e;
 }
 
-static struct expr *filter(struct cc *cc, enum filter_side side)
+static struct expr *filter(struct cc *cc, enum filter_side side, bool is_added)
 {
     unsigned after = vcl__peek(cc)->kind;
     if (cc->t->kind == T_ID && (after == ',' || after == ')')) {
-        return by_name(cc, side);
+        return by_name(cc, side, is_added);
     }
     return vcl__expr(cc, type_of(side));
 }
@@ -91,7 +92,7 @@ static struct stmt *act(struct cc *cc, const struct token *t, enum filter_side s
     if (!vcl__skip(cc, '(')) {
         return NULL;
     }
-    s->expr = filter(cc, side);
+    s->expr = filter(cc, side, is_added);
     if (s->expr == NULL) {
         return NULL;
     }

@@ -64,6 +64,44 @@ client c1 {{
 	rxresp
 	expect resp.http.count == 6
 }} -run
+# Its filters at work: one by its bare name, one that fills a gap, one with an argument.
+server s2 {{
+	rxreq
+	txresp -hdr "Content-Encoding: rot13" -hdr {{ETag: "a"}} -body "uryyb"
+	rxreq
+	txresp -gzipbody "the secret is secret"
+}} -start
+varnish v1 -vcl+backend {{
+	import example;
+	sub vcl_recv {{
+		set req.backend_hint = s2;
+	}}
+	sub vcl_backend_response {{
+		if (bereq.url == "/rot13") {{
+			add_vfp(upper);
+		}}
+		set beresp.http.filters = beresp.filters;
+	}}
+	sub vcl_deliver {{
+		if (req.http.mask) {{
+			add_vdp(example.mask(req.http.mask));
+		}}
+	}}
+}}
+client c2 {{
+	txreq -url /rot13
+	rxresp
+	expect resp.http.filters == "unrot13 upper"
+	expect resp.http.content-encoding == <undef>
+	expect resp.http.etag == {{W/"a"}}
+	expect resp.body == "HELLO"
+	txreq -url /mask -hdr "mask: secret"
+	rxresp
+	expect resp.body == "the ****** is ******"
+	txreq -url /mask -hdr "mask: "
+	rxresp
+	expect resp.status == 500
+}} -run
 # What may be planned with what modules bring, and where it shows.
 varnish v1 -cliexpect "vfp  .rot13.unrot13.text,plain,none. +STEVEDORE +module, fills gaps" "filter.list"
 varnish v1 -cliexpect "vdp  .text,plain,none.upper.text,plain,none. +DEFAULT +module" "filter.list"
