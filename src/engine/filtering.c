@@ -110,11 +110,29 @@ static bool applies(const struct filter *filter, struct str format)
     return !recodes || filtering__is_in(filter->in, format);
 }
 
+/* The filters that names may mean beside those built in: what VCL asked for, with what it said to
+ * them, and what modules bring.  NULL: no room. */
+static const struct plan_want *named_by(const struct filtering *ask, struct arena *arena,
+                                        unsigned *count)
+{
+    unsigned said = ask->said == NULL ? 0 : ask->said->count;
+    unsigned known = ask->known == NULL ? 0 : ask->known->named_count;
+    struct plan_want *all = arena_alloc(arena, (said + known) * sizeof *all);
+    *count = said + known;
+    for (unsigned i = 0; all != NULL && i < said + known; i++) {
+        all[i] = i < said ? ask->said->wants[i] : ask->known->named[i - said];
+    }
+    return all;
+}
+
 enum rc filtering__given(const struct filtering *ask, struct str names, struct arena *arena,
                          struct plan *out, struct str *unknown)
 {
-    const struct plan_want *more = ask->known == NULL ? NULL : ask->known->named;
-    unsigned more_count = ask->known == NULL ? 0 : ask->known->named_count;
+    unsigned more_count;
+    const struct plan_want *more = named_by(ask, arena, &more_count);
+    if (more == NULL) {
+        return RC_LIMIT;
+    }
     enum rc rc = plan_given(ask->side, ask->from, names, more, more_count, arena, out, unknown);
     if (rc != RC_OK || out->steps_count == 0) {
         return rc;
