@@ -24,10 +24,11 @@ build: deps ## the release build: leaves build/bin/objmapperd
 	@cmake --build --preset release -j $(JOBS) --target objmapperd
 	@mkdir -p build/bin && ln -sfn ../release/bin/objmapperd build/bin/objmapperd
 
-bench: deps-bench build build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench ## CPU per request and per GiB beside nginx, varnishd and the bare loop; what VCL and codecs cost (BENCH_ARGS=--quick)
+bench: deps-bench build build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench build/release/bin/mc_load ## CPU per request and per GiB beside nginx, varnishd, memcached and the bare loop; what VCL and codecs cost (BENCH_ARGS=--quick)
 	@bench/run.py $(BENCH_ARGS)
 	@bench/vcl.py $(BENCH_ARGS)
 	@bench/esi.py
+	@bench/mc.py $(BENCH_ARGS)
 	@build/release/bin/codec_bench
 
 bench-scale: deps-bench build ## CPU per request with 1, 2, 4 loops
@@ -75,6 +76,6 @@ deps-test:
 deps-bench:
 	@scripts/install-deps.sh run bench
 
-.PHONY: build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench
-build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench: build
+.PHONY: build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench build/release/bin/mc_load
+build/release/bin/limit build/release/bin/vcl_bench build/release/bin/codec_bench build/release/bin/mc_load: build
 	@cmake --build --preset release -j $(JOBS) --target $(@F)
