@@ -176,7 +176,7 @@ static bool check_file(const struct auth *auth, struct str user, const char *pas
         found = str_eq(auth->users[i].name, user) ? &auth->users[i] : found;
     }
     const char *hash = found == NULL ? auth->users[0].hash : found->hash;
-    char made[CRYPT_OUTPUT_SIZE];
+    char made[CRYPT_OUTPUT_SIZE] = {0};
     hash_of(password, hash, made, sizeof made);
     bool is_right = is_same(made, hash);
     return is_right && found != NULL;
