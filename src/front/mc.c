@@ -63,7 +63,6 @@ static YIELDS void answer(struct mc *mc, struct str text)
 
 static YIELDS void flush_all(struct mc *mc)
 {
-    mc->count->mc_cmd_flush++;
     kv_flush_all(&mc->kv, mc->req.exptime);
     answer(mc, STR("OK\r\n"));
 }

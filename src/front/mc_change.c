@@ -35,8 +35,6 @@ void mc__delete(struct mc *mc)
         ask.cas = UINT64_MAX; /* 0 is no revision: it never fits */
     }
     enum rc rc = kv_delete(&mc->kv, &ask);
-    mc->count->mc_delete_hits += rc == RC_OK;
-    mc->count->mc_delete_misses += rc == RC_NOT_FOUND || rc == RC_EXISTS;
     if (rc != RC_OK && rc != RC_NOT_FOUND && rc != RC_EXISTS) {
         mc__fault(mc, rc);
         return;
@@ -103,15 +101,6 @@ static YIELDS void counted(struct mc *mc, const struct kv_arith *ask)
     mc__put(mc, &sb);
 }
 
-static void count(struct mc *mc, bool is_decr, bool is_hit)
-{
-    struct vsc_objm *c = mc->count;
-    c->mc_incr_hits += !is_decr && is_hit;
-    c->mc_incr_misses += !is_decr && !is_hit;
-    c->mc_decr_hits += is_decr && is_hit;
-    c->mc_decr_misses += is_decr && !is_hit;
-}
-
 static YIELDS void not_counted(struct mc *mc, enum rc rc)
 {
     const struct mc_request *req = &mc->req;
@@ -149,12 +138,8 @@ void mc__arith(struct mc *mc)
     };
     enum rc rc = kv_arith(&mc->kv, &ask);
     if (rc == RC_OK) {
-        count(mc, ask.is_decr, !ask.was_vivified);
         counted(mc, &ask);
         return;
-    }
-    if (rc == RC_NOT_FOUND) {
-        count(mc, ask.is_decr, false);
     }
     not_counted(mc, rc);
 }

@@ -6,17 +6,6 @@
 /* Keys after which others get their turn. */
 #define KEYS_A_TURN 128
 
-static void count(struct mc *mc, bool touches, bool is_hit)
-{
-    struct vsc_objm *c = mc->count;
-    c->mc_cmd_touch += touches;
-    c->mc_touch_hits += touches && is_hit;
-    c->mc_touch_misses += touches && !is_hit;
-    c->mc_cmd_get += !touches;
-    c->mc_get_hits += !touches && is_hit;
-    c->mc_get_misses += !touches && !is_hit;
-}
-
 /* The whole response is asked for by wanting its flags, of which one says so. */
 static YIELDS enum rc look_up(struct mc *mc, struct str key, struct kv_item *item)
 {
@@ -36,9 +25,6 @@ static YIELDS enum rc look_up(struct mc *mc, struct str key, struct kv_item *ite
         ask.recache_s = ask.recaches ? req->recache : 0;
     }
     enum rc rc = kv_get(&mc->kv, &ask, item);
-    if (req->op != MC_OP_DEBUG) {
-        count(mc, ask.touches, rc == RC_OK && !item->is_vivified);
-    }
     /* What is on its way and does not come is not there. */
     return rc == RC_TIMEOUT ? RC_NOT_FOUND : rc;
 }
@@ -250,7 +236,6 @@ void mc__touch(struct mc *mc)
         return;
     }
     enum rc rc = kv_touch(&mc->kv, mc->req.key, mc->req.exptime);
-    count(mc, true, rc == RC_OK);
     if (rc != RC_OK && rc != RC_NOT_FOUND) {
         mc__fault(mc, rc);
     } else if (!mc->req.is_quiet) {

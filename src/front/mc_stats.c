@@ -72,18 +72,21 @@ static const struct {
     const char *name;
     size_t at; /* in struct vsc_objm */
 } counted[] = {
-#define ROW(name)                                                                                  \
+#define KV(name)                                                                                   \
+    {                                                                                              \
+#name, offsetof(struct vsc_objm, kv_##name)                                                \
+    }
+#define MC(name)                                                                                   \
     {                                                                                              \
 #name, offsetof(struct vsc_objm, mc_##name)                                                \
     }
-    ROW(cmd_get),         ROW(cmd_set),       ROW(cmd_flush),  ROW(cmd_touch),
-    ROW(cmd_meta),        ROW(get_hits),      ROW(get_misses), ROW(delete_misses),
-    ROW(delete_hits),     ROW(incr_misses),   ROW(incr_hits),  ROW(decr_misses),
-    ROW(decr_hits),       ROW(cas_misses),    ROW(cas_hits),   ROW(cas_badval),
-    ROW(touch_hits),      ROW(touch_misses),  ROW(auth_cmds),  ROW(auth_errors),
-    ROW(bytes_read),      ROW(bytes_written), ROW(idle_kicks), ROW(store_too_large),
-    ROW(store_no_memory),
-#undef ROW
+    KV(cmd_get),     KV(cmd_set),     KV(cmd_flush),    KV(cmd_touch),       MC(cmd_meta),
+    KV(get_hits),    KV(get_misses),  KV(delete_hits),  KV(delete_misses),   KV(incr_hits),
+    KV(incr_misses), KV(decr_hits),   KV(decr_misses),  KV(cas_hits),        KV(cas_misses),
+    KV(cas_badval),  KV(touch_hits),  KV(touch_misses), KV(store_too_large), KV(store_no_memory),
+    MC(auth_cmds),   MC(auth_errors), MC(bytes_read),   MC(bytes_written),   MC(idle_kicks),
+#undef KV
+#undef MC
 };
 
 static const uint64_t *field(const struct vsc_objm *objm, size_t at)
@@ -180,7 +183,7 @@ static YIELDS void put_items(struct mc *mc)
     put_figure(mc, "items:1:evicted_nonzero", 0);
     put_figure(mc, "items:1:evicted_time", 0);
     put_figure(mc, "items:1:outofmemory",
-               since_reset(mc, offsetof(struct vsc_objm, mc_store_no_memory)));
+               since_reset(mc, offsetof(struct vsc_objm, kv_store_no_memory)));
     put_figure(mc, "items:1:tailrepairs", 0);
     put_figure(mc, "items:1:reclaimed", 0);
     put_figure(mc, "items:1:expired_unfetched", 0);
@@ -193,14 +196,14 @@ static YIELDS void put_slabs(struct mc *mc)
         const char *name;
         size_t at;
     } rows[] = {
-        {"1:get_hits", offsetof(struct vsc_objm, mc_get_hits)},
-        {"1:cmd_set", offsetof(struct vsc_objm, mc_cmd_set)},
-        {"1:delete_hits", offsetof(struct vsc_objm, mc_delete_hits)},
-        {"1:incr_hits", offsetof(struct vsc_objm, mc_incr_hits)},
-        {"1:decr_hits", offsetof(struct vsc_objm, mc_decr_hits)},
-        {"1:cas_hits", offsetof(struct vsc_objm, mc_cas_hits)},
-        {"1:cas_badval", offsetof(struct vsc_objm, mc_cas_badval)},
-        {"1:touch_hits", offsetof(struct vsc_objm, mc_touch_hits)},
+        {"1:get_hits", offsetof(struct vsc_objm, kv_get_hits)},
+        {"1:cmd_set", offsetof(struct vsc_objm, kv_cmd_set)},
+        {"1:delete_hits", offsetof(struct vsc_objm, kv_delete_hits)},
+        {"1:incr_hits", offsetof(struct vsc_objm, kv_incr_hits)},
+        {"1:decr_hits", offsetof(struct vsc_objm, kv_decr_hits)},
+        {"1:cas_hits", offsetof(struct vsc_objm, kv_cas_hits)},
+        {"1:cas_badval", offsetof(struct vsc_objm, kv_cas_badval)},
+        {"1:touch_hits", offsetof(struct vsc_objm, kv_touch_hits)},
     };
     struct kv_stats s;
     kv_stat(&mc->kv, &s);

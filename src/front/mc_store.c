@@ -56,19 +56,6 @@ static struct kv_value value_of(const struct mc_request *req)
 
 /* ---- answers ---- */
 
-static void count(struct mc *mc, enum rc rc)
-{
-    struct vsc_objm *c = mc->count;
-    c->mc_cmd_set++;
-    c->mc_store_too_large += rc == RC_TOO_LONG;
-    c->mc_store_no_memory += rc == RC_NOSPACE;
-    if (is_swap(&mc->req)) {
-        c->mc_cas_hits += rc == RC_OK;
-        c->mc_cas_badval += rc == RC_EXISTS;
-        c->mc_cas_misses += rc == RC_NOT_FOUND;
-    }
-}
-
 /* Which of four words: stored, not stored, exists, not found. */
 enum verdict { V_STORED, V_NOT_STORED, V_EXISTS, V_NOT_FOUND };
 static enum verdict verdict_of(const struct mc_request *req, enum rc rc)
@@ -105,7 +92,6 @@ static YIELDS void answer(struct mc *mc, enum rc rc, uint64_t cas)
                                        STR_INIT("EXISTS\r\n"), STR_INIT("NOT_FOUND\r\n")};
     static const char *const codes[] = {"HD", "NS", "EX", "NF"};
     const struct mc_request *req = &mc->req;
-    count(mc, rc);
     if (rc != RC_OK && rc != RC_EXISTS && rc != RC_NOT_FOUND) {
         mc__fault(mc, rc);
         return;

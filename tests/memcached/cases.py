@@ -262,7 +262,7 @@ def stats_are_counted(d):
         equal(p.ask("stats nonsense\r\n"), b"ERROR")
         equal(p.ask("stats detail on\r\n"), b"OK")
         equal(p.ask("stats detail\r\n"), b"CLIENT_ERROR usage: stats detail on|off|dump")
-    equal(d.counter("OBJM.mc.cmd_get"), d.counter("OBJM.mc.get_hits") + d.counter("OBJM.mc.get_misses"))
+    assert d.counter("OBJM.mc.cmd_meta") > 0
 
 
 # ---- attacks (docs/attacks.md) ----
