@@ -115,10 +115,27 @@ enum rc fetch__raw_body(struct fetch *f, void *dst, size_t bytes, size_t *got)
     return f->was_304 ? fetch__old_body(f, dst, bytes, got) : backend_body(f, dst, bytes, got);
 }
 
+/* All that was announced is there.  Filters that look at it may not like its end: then the last
+ * bytes go to nobody, for with them it would look whole. */
+static YIELDS enum rc expect_end(struct fetch *f)
+{
+    char more;
+    size_t got = 0;
+    enum rc rc = fetch_filter__pull(f, &more, sizeof more, &got);
+    return rc == RC_EOF ? RC_OK : rc == RC_OK ? RC_MALFORMED : rc;
+}
+
 enum rc fetch__body(struct fetch *f, void *dst, size_t bytes, size_t *got)
 {
-    enum rc rc = f->filter == NULL ? fetch__raw_body(f, dst, bytes, got)
-                                   : fetch_filter__pull(f, dst, bytes, got);
+    if (f->filter == NULL) {
+        enum rc rc = fetch__raw_body(f, dst, bytes, got);
+        f->body_out += rc == RC_OK ? *got : 0;
+        return rc;
+    }
+    enum rc rc = fetch_filter__pull(f, dst, bytes, got);
+    if (rc == RC_OK && f->body_out + *got == fetch__length(f)) {
+        rc = expect_end(f);
+    }
     f->body_out += rc == RC_OK ? *got : 0;
     return rc;
 }
@@ -392,28 +409,13 @@ static YIELDS enum rc fill_space(struct fetch *f, char *ptr, size_t len)
     return RC_OK;
 }
 
-/* All that was announced is there.  Filters that look at it may not like its end. */
-static YIELDS enum rc expect_end(struct fetch *f)
-{
-    if (f->filter == NULL) {
-        return RC_EOF;
-    }
-    char more;
-    size_t got = 0;
-    enum rc rc = fetch__body(f, &more, sizeof more, &got);
-    return rc == RC_OK ? RC_MALFORMED : rc;
-}
-
 static YIELDS enum rc store_bytes(struct fetch *f)
 {
     for (;;) {
         uint64_t len_all = fetch__length(f);
         uint64_t want = len_all == UINT64_MAX ? UNKNOWN_STEP_BYTES : len_all - f->body_out;
-        if (f->is_adopted) {
+        if (want == 0 || f->is_adopted) {
             return RC_EOF;
-        }
-        if (want == 0) {
-            return expect_end(f);
         }
         void *ptr = NULL;
         size_t len = 0;

@@ -42,15 +42,25 @@ static bool has_body(const struct fetch *f)
     return f->body.framing != H1_BODY_NONE && !is_empty;
 }
 
+/* What checks a body that goes into the cache as it came; "" where there is nothing to check. */
+static struct str tester_of(struct str format)
+{
+    return str_eq(format, STR("gzip"))   ? STR("testgunzip")
+           : str_eq(format, STR("br"))   ? STR("testunbrotli")
+           : str_eq(format, STR("zstd")) ? STR("testunzstd")
+                                         : STR("");
+}
+
 /* As Varnish: gzip is what says so, text what says nothing; of what says anything else, do_gzip and
  * do_gunzip keep their hands. */
 static void add_defaults(const struct fetch *f, struct filtering *ask)
 {
     bool is_on = param(f->engine->conf.params, http_gzip_support) != 0;
-    if (str_eq(ask->from, STR("gzip"))) {
-        /* What goes into the cache as it came is looked at on its way; who opens it looks, too. */
-        bool is_opened = is_on && f->do_gunzip;
-        filtering__want(ask, is_opened ? STR("gunzip") : STR("testgunzip"));
+    bool is_opened = is_on && f->do_gunzip && str_eq(ask->from, STR("gzip"));
+    /* Who opens it looks, too. */
+    struct str first = is_opened ? STR("gunzip") : tester_of(ask->from);
+    if (first.len > 0) {
+        filtering__want(ask, first);
     }
     if (f->do_esi) {
         filtering__want(ask, STR("esi"));
@@ -127,10 +137,9 @@ static enum rc refuse(struct fetch *f, enum rc rc, struct str name)
 /* What an object's readers have to know of its encoding. */
 static void note_encoding(struct fetch *f, const struct plan *plan)
 {
-    bool is_ours = filter_encoding_of(plan->to).len > 0;
-    bool is_gzip = str_eq(plan->to, STR("gzip"));
-    /* Unchecked gzip, as beresp.filters can make it, is the clients' own affair. */
-    f->is_encoded = is_ours && (plan->steps_count > 0 || (!is_gzip && f->filters.ptr == NULL));
+    /* What was not checked, as with beresp.filters, or since it is a part, is the clients' own
+     * affair. */
+    f->is_encoded = filter_encoding_of(plan->to).len > 0 && plan->steps_count > 0;
     if (!str_eq(plan->from, plan->to)) {
         struct sb sb = arena_builder(&f->arena);
         plan_names(plan, &sb);

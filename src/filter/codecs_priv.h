@@ -8,6 +8,7 @@
 
 extern const struct codec codec_esi, codec_esi_gzip;
 extern const struct codec codec_gzip, codec_gunzip, codec_testgunzip;
+extern const struct codec codec_testunbrotli, codec_testunzstd;
 extern const struct codec codec_brotli, codec_unbrotli, codec_zstd, codec_unzstd;
 extern const struct codec codec_buffer, codec_regex, codec_rewrite;
 

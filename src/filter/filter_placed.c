@@ -24,28 +24,35 @@ static void queue_closer(struct planning *planning, unsigned at, struct str clos
     planning_add(planning, wanted, FILTER_STEVEDORE);
 }
 
-void filter__gunzip_placed(struct planning *planning, unsigned at)
+/* Who opens it tests it. */
+static void drop_test(struct planning *planning, unsigned at, struct str name)
 {
-    queue_closer(planning, at, STR("gzip"));
     if (planning_side(planning) != FILTER_VFP) {
         return;
     }
-    /* Who opens it tests it. */
-    const struct filter *test = filter_find(FILTER_VFP, STR("testgunzip"));
+    const struct filter *test = filter_find(FILTER_VFP, name);
     planning_drop(planning, test);
     if (at > 0 && planning_at(planning, at - 1) == test) {
         planning_remove(planning, at - 1);
     }
 }
 
+void filter__gunzip_placed(struct planning *planning, unsigned at)
+{
+    queue_closer(planning, at, STR("gzip"));
+    drop_test(planning, at, STR("testgunzip"));
+}
+
 void filter__unbrotli_placed(struct planning *planning, unsigned at)
 {
     queue_closer(planning, at, STR("brotli"));
+    drop_test(planning, at, STR("testunbrotli"));
 }
 
 void filter__unzstd_placed(struct planning *planning, unsigned at)
 {
     queue_closer(planning, at, STR("zstd"));
+    drop_test(planning, at, STR("testunzstd"));
 }
 
 /* Nothing can compress after esi, which notes the places of its includes: where somebody wants the

@@ -39,6 +39,63 @@ static void there_and_back(void **state)
     }
 }
 
+/* What is checked while it passes unchanged: fails where opening it would, and for the same reason.
+ */
+static void testing_is_opening_without_a_result(void **state)
+{
+    (void)state;
+    static const struct codec *const testers[] = {&codec_testunbrotli, &codec_testunzstd};
+    struct bytes text = text_of(100000, 6);
+    for (unsigned p = 0; p < 2; p++) {
+        struct bytes packed = made_by(pairs[p].pack, NULL, text.ptr, text.len);
+        struct way test = {.codecs = {testers[p]}, .env = WAY_ENV};
+        way_all(&test, packed.ptr, packed.len, RC_OK, packed.ptr, packed.len);
+        bytes_add(&packed, "x", 1);
+        for (size_t n = 0; n < 300; n++) {
+            size_t len = n == 0 ? packed.len : n * 31 % (packed.len - 1);
+            bool flips = n % 2 != 0;
+            packed.ptr[len / 2] ^= flips ? 0x55 : 0;
+            struct way open = {.codecs = {pairs[p].open}, .env = WAY_ENV, .drops = true};
+            enum rc rc = way_run(&open, packed.ptr, len);
+            test.is_push = n % 3 == 0;
+            test.in_max = n % 5;
+            assert_int_equal(way_run(&test, packed.ptr, len), rc);
+            assert_string_equal(test.notes.error, open.notes.error);
+            bytes_free(&test.out);
+            packed.ptr[len / 2] ^= flips ? 0x55 : 0;
+        }
+        bytes_free(&packed);
+    }
+    bytes_free(&text);
+}
+
+static void what_would_expand_too_much_is_refused(void **state)
+{
+    (void)state;
+    static const struct codec *const testers[] = {&codec_testunbrotli, &codec_testunzstd};
+    size_t len = 4 << 20;
+    char *zeros = xcalloc(1, len);
+    for (unsigned p = 0; p < 2; p++) {
+        struct bytes packed = made_by(pairs[p].pack, NULL, zeros, len);
+        struct way test = {.codecs = {testers[p]}, .env = WAY_ENV};
+        test.env.expand_ratio_max = 100;
+        test.env.expand_floor_bytes = len;
+        assert_int_equal(way_run(&test, packed.ptr, packed.len), RC_OK);
+        bytes_free(&test.out);
+        test.env.expand_floor_bytes = len / 2;
+        assert_int_equal(way_run(&test, packed.ptr, packed.len), RC_TOO_LONG);
+        bytes_free(&test.out);
+        struct filter_states *states = filter_states_new(1000, NULL);
+        test.env.states = states;
+        assert_int_equal(way_run(&test, packed.ptr, packed.len), RC_LIMIT);
+        assert_int_equal(filter_states_out_bytes(states), 0);
+        filter_states_free(&states);
+        bytes_free(&test.out);
+        bytes_free(&packed);
+    }
+    free(zeros);
+}
+
 static void damage_is_found(void **state)
 {
     (void)state;
@@ -210,6 +267,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(damage_is_found),
+        cmocka_unit_test(testing_is_opening_without_a_result),
+        cmocka_unit_test(what_would_expand_too_much_is_refused),
         cmocka_unit_test(zstd_frames_are_joined),
         cmocka_unit_test(windows_have_a_ceiling),
         cmocka_unit_test(states_are_on_the_account),
