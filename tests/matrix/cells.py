@@ -10,10 +10,10 @@ import re
 from packing import PACK
 
 # Cells of what is not there yet: (why, whether a cell is one of them).  Empty: all of the matrix is asked.
-LEFT_OUT = [
-    ("ESI", lambda c: c.obj.feature.esi),
-]
+LEFT_OUT = []
 
+
+ENCODINGS = ("identity", "gzip", "br", "zstd", "x-odd")
 
 # ---- features ----
 
@@ -27,7 +27,8 @@ class Feature:
     deliver: str = ""
     synth: str = ""
     # For the model:
-    packs: bool = False         # plain bodies become gzip when they are fetched
+    packs: str = ""             # the encoding that plain bodies get when they are fetched
+    vdp_packs: str = ""         # ... when they are delivered to who takes it
     opens: bool = False         # gzip bodies become plain when they are fetched
     esi: bool = False
     vfp: bool = False           # bodies are rewritten when they are fetched
@@ -38,25 +39,34 @@ class Feature:
     is_passed: bool = False
     is_synthetic: bool = False
     in_varnish: bool = True     # it can be compared with
+    encodings: tuple = ENCODINGS
 
 
+RULE = 'add("dog", "horse");'
 FEATURES = {f.name: f for f in (
     Feature("none", "nothing"),
     Feature("header", "header and cookie logic",
             recv="unset req.http.Cookie; set req.http.X-Seen = req.http.User-Agent;",
             fetch="set beresp.http.X-Fetched = \"yes\"; unset beresp.http.Server;",
             deliver="set resp.http.X-Delivered = req.http.X-Seen + \"!\"; unset resp.http.X-Path;"),
-    Feature("do_gzip", "`beresp.do_gzip`", fetch="set beresp.do_gzip = true;", packs=True),
+    Feature("do_gzip", "`beresp.do_gzip`", fetch="set beresp.do_gzip = true;", packs="gzip"),
     Feature("do_gunzip", "`beresp.do_gunzip`", fetch="set beresp.do_gunzip = true;", opens=True),
-    Feature("do_esi", "`beresp.do_esi`", fetch="set beresp.do_esi = true;", esi=True, streams=False),
-    Feature("esi_gzip", "`do_esi`, `do_gzip`", fetch="set beresp.do_esi = true; set beresp.do_gzip = true;", esi=True, packs=True, streams=False),
-    Feature("esi_gunzip", "`do_esi`, `do_gunzip`", fetch="set beresp.do_esi = true; set beresp.do_gunzip = true;", esi=True, opens=True, streams=False),
+    Feature("do_esi", "`beresp.do_esi`", fetch="set beresp.do_esi = true;", esi=True),
+    Feature("esi_gzip", "`do_esi`, `do_gzip`", fetch="set beresp.do_esi = true; set beresp.do_gzip = true;", esi=True, packs="gzip"),
+    Feature("esi_gunzip", "`do_esi`, `do_gunzip`", fetch="set beresp.do_esi = true; set beresp.do_gunzip = true;", esi=True, opens=True),
     Feature("fetch_bare", "`beresp.filters = \"\"`", fetch="set beresp.filters = \"\";", fetch_bare=True),
     Feature("deliver_bare", "`resp.filters = \"\"`", deliver="set resp.filters = \"\";", deliver_bare=True),
+    Feature("vfp_rewrite", "`add_vfp(rewrite.vfp())`", fetch=f"rewrite.{RULE} add_vfp(rewrite.vfp());", vfp=True, in_varnish=False),
+    Feature("vfp_regex", "`add_vfp(regex.vfp())`", fetch=f"regex.{RULE} add_vfp(regex.vfp());", vfp=True, in_varnish=False),
+    Feature("vfp_brotli", "`add_vfp(brotli)`", fetch="add_vfp(brotli);", packs="br", in_varnish=False, encodings=("identity",)),
+    Feature("vfp_zstd", "`add_vfp(zstd)`", fetch="add_vfp(zstd);", packs="zstd", in_varnish=False, encodings=("identity",)),
+    Feature("vdp_rewrite", "`add_vdp(rewrite.vdp())`", deliver=f"rewrite.{RULE} add_vdp(rewrite.vdp());", vdp=True, in_varnish=False),
+    Feature("vdp_regex", "`add_vdp(regex.vdp())`", deliver=f"regex.{RULE} add_vdp(regex.vdp());", vdp=True, in_varnish=False),
+    Feature("vdp_gzip", "`add_vdp(gzip)`", deliver="if (req.can_gzip) { add_vdp(gzip); }", vdp_packs="gzip", in_varnish=False, encodings=("identity",)),
     Feature("nostream", "`beresp.do_stream = false`", fetch="set beresp.do_stream = false;", streams=False),
     Feature("pass", "pass", recv="return (pass);", is_passed=True),
-    Feature("pass_gzip", "pass, `do_gzip`", recv="return (pass);", fetch="set beresp.do_gzip = true;", packs=True, is_passed=True),
-    Feature("synthetic", "synthetic", recv="return (synth(200));", is_synthetic=True,
+    Feature("pass_gzip", "pass, `do_gzip`", recv="return (pass);", fetch="set beresp.do_gzip = true;", packs="gzip", is_passed=True),
+    Feature("synthetic", "synthetic", recv="return (synth(200));", is_synthetic=True, encodings=("identity",),
             synth="set resp.http.ETag = {\"\"e\"\"}; synthetic(\"dog \" + req.url); return (deliver);"),
 )}
 
@@ -69,12 +79,12 @@ def vcl(port, is_ours=True):
         rules = [f'    if ({url} ~ "^/{f.name}/") {{ {getattr(f, field)} }}' for f in FEATURES.values()
                  if getattr(f, field) and (is_ours or f.in_varnish)]
         subs.append(f"sub vcl_{sub} {{\n" + "\n".join(rules) + "\n}")
-    return f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "{port}"; }}\n' + "\n".join(subs) + "\n"
+    imports = "import regex;\nimport rewrite;\n" if is_ours else ""
+    return f'vcl 4.1;\n{imports}backend default {{ .host = "127.0.0.1"; .port = "{port}"; }}\n' + "\n".join(subs) + "\n"
 
 
 # ---- objects ----
 
-ENCODINGS = ("identity", "gzip", "br", "zstd", "x-odd")
 FRAMINGS = ("length", "chunked")
 SIZES = {"small": 1500, "large": 320 << 10}
 ETAG, MODIFIED = '"e"', "Mon, 01 Jan 2024 00:00:00 GMT"
@@ -87,7 +97,7 @@ def plain(size):
     rng = random.Random(size)
     want = SIZES[size]
     words = ["dog ", '<esi:include src="/include/x"/>', "<esi:remove>gone</esi:remove>", "dog "]
-    text = []
+    text = ["<p>\n"]        # what does not begin so is not looked at for ESI
     while want > 0:
         piece = "%064x\n" % rng.getrandbits(256)
         text.append(piece)
@@ -107,6 +117,16 @@ class Obj:
     @property
     def name(self):
         return f"{self.feature.name}/{self.encoding}/{self.size}/{self.framing}"
+
+    @property
+    def has_esi(self):
+        """Whether the parser sees the text: it is given what can be unpacked."""
+        return self.feature.esi and self.encoding in ("identity", "gzip", "br", "zstd")
+
+    @property
+    def streams(self):
+        """What is parsed for ESI is shown to nobody before it is whole."""
+        return self.feature.streams and not self.has_esi
 
     @property
     def sent(self):
@@ -195,7 +215,7 @@ def _joining():
 
 def objects():
     for feature in FEATURES.values():
-        for encoding in ENCODINGS if not feature.is_synthetic else ENCODINGS[:1]:
+        for encoding in feature.encodings:
             for size, framing in (("small", "length"), ("small", "chunked"), ("large", "length")):
                 if not feature.is_synthetic or (size, framing) == ("small", "length"):
                     yield Obj(feature, encoding, size, framing)

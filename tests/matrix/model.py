@@ -60,11 +60,6 @@ def expanded(text):
 BY_ENCODING = frozenset({"accept-encoding"})
 
 
-def has_esi(obj):
-    """Whether the parser saw the text: it is given what can be unpacked."""
-    return obj.feature.esi and obj.encoding in ("identity", *OPENABLE)
-
-
 def stored(obj, is_running):
     """The fetched response as it lies in the cache; is_running: not all of it is there."""
     f, encoding = obj.feature, obj.encoding
@@ -85,17 +80,17 @@ def stored(obj, is_running):
         # Content keeps its encoding.
         text = rewritten(text)
         body = body.changed(text=text, exact=text if body.encoding == "identity" else None, length_known=known)
-    if has_esi(obj) and encoding in OPENABLE and not (encoding == "gzip" and f.opens):
+    if obj.has_esi and encoding in OPENABLE and not (encoding == "gzip" and f.opens):
         # Of the compressors only gzip's can leave room for includes.
-        body = packed_again(body, known) if encoding == "gzip" else body.changed(encoding="identity", exact=text, length_known=known, vary=frozenset(),
+        body = packed_again(body, "gzip", known) if encoding == "gzip" else body.changed(encoding="identity", exact=text, length_known=known, vary=frozenset(),
                                                                                  can_be_opened=False)
-    if f.packs and (encoding == "identity" or has_esi(obj) and body.encoding == "identity" and not f.opens):
-        body = packed_again(body, known)
+    if f.packs and encoding == "identity":
+        body = packed_again(body, f.packs, known)
     return body
 
 
-def packed_again(body, known):
-    return body.changed(encoding="gzip", exact=None, length_known=known, vary=BY_ENCODING, can_be_opened=True)
+def packed_again(body, encoding, known):
+    return body.changed(encoding=encoding, exact=None, length_known=known, vary=BY_ENCODING, can_be_opened=True)
 
 
 # ---- 2. what is made of it for this client ----
@@ -110,7 +105,7 @@ def delivered(obj, req, is_running):
     if f.deliver_bare:
         return dataclasses.replace(body, etag=etag), etag, []
     reasons = []
-    if has_esi(obj):
+    if obj.has_esi:
         reasons.append("esi")
         body = body.changed(text=expanded(body.text), exact=None, length_known=False)
         if body.encoding == "identity" or is_unwanted:
@@ -120,6 +115,9 @@ def delivered(obj, req, is_running):
         body = body.changed(text=rewritten(body.text), exact=None, length_known=False)
         if body.encoding == "identity" or is_unwanted:
             body = dataclasses.replace(body, encoding="identity", exact=body.text)
+    elif f.vdp_packs and req.takes(f.vdp_packs):
+        reasons.append(f.vdp_packs)
+        body = packed_again(body, f.vdp_packs, False)
     elif is_unwanted:
         reasons.append("gunzip" if body.encoding == "gzip" else "filter")
         # How long it will be is noted with gzip bodies, when they are whole.
@@ -171,6 +169,10 @@ def counted(answers):
     sums = collections.Counter()
     for cell, want, sent in answers:
         sums["fallback_synthetic"] += cell.obj.feature.is_synthetic
+        if want.sends_body and cell.obj.has_esi:
+            # What is included is a hit of its own, small and as it is.
+            sums["direct_hits"] += 1
+            sums["direct_bytes"] += len(INCLUDED)
         if want.lane not in ("", "none"):
             sums[f"{want.lane}_hits"] += 1
             sums[f"{want.lane}_bytes"] += sent
@@ -190,7 +192,7 @@ def answer(cell, learned=None):
     obj, req = cell.obj, cell.req
     f = obj.feature
     # What is passed goes on as it comes.
-    is_running = f.is_passed or (cell.state != "hit" and f.streams)
+    is_running = f.is_passed or (cell.state != "hit" and obj.streams)
     body, etag, reasons = delivered(obj, req, is_running)
     status, content_range, part = 200, None, None
     whole = body.exact if body.exact is not None else learned
