@@ -99,6 +99,9 @@ def check_attacks(text):
         for word, name in re.findall(r"\b(case|part|abuse|limits|memcached)s?\b(?= `)|`([^`]+)`", row):
             if word:
                 kind = word
+            elif "/" in name:
+                if not glob.glob(os.path.join(TOP, name)):
+                    yield f"no file {name}"
             elif kind:
                 named.add((kind, name))
                 if name not in where[kind]:
