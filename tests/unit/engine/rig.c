@@ -379,6 +379,17 @@ const struct vsc_main *rig_main(struct rig *rig)
     return &rig->main;
 }
 
+const struct vsc_objm *rig_objm(struct rig *rig)
+{
+    CHECK(fiber_sleep(NS_PER_S / 1000) == RC_OK);
+    return &rig->objm;
+}
+
+struct engine *rig_engine(struct rig *rig)
+{
+    return rig->engine;
+}
+
 struct params *rig_params(struct rig *rig)
 {
     return &rig->params;

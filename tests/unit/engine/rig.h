@@ -59,7 +59,9 @@ YIELDS void rig_settle(struct rig *rig);
 const char *rig_trace(struct rig *rig);
 /* The counters so far.  Yields. */
 YIELDS const struct vsc_main *rig_main(struct rig *rig);
+YIELDS const struct vsc_objm *rig_objm(struct rig *rig);
 struct params *rig_params(struct rig *rig);
+struct engine *rig_engine(struct rig *rig);
 /* How many requests have reached the backend, and the last of them. */
 unsigned rig_asked(struct rig *rig);
 const char *rig_last_request(struct rig *rig);
