@@ -49,6 +49,7 @@ enum cache_when {
 struct cache_swap {
     struct digest digest;
     enum cache_when when;
+    bool ignores_coming; /* what is being fetched counts as not there (it is detached anyway) */
     uint64_t cas;
     struct str attrs[OA__COUNT]; /* borrowed; OA_FLAGS is not for you */
     struct obj_times times;
@@ -92,12 +93,12 @@ struct cache_ask {
 };
 struct cache_seen {
     struct objcore *oc;     /* the newest stored one that is fresh, or in grace; referenced */
-    uint64_t cas;           /* of the digest, at the same moment */
+    uint64_t cas;           /* of the digest, at the same moment; 0: nothing is stored */
     struct objcore *coming; /* if there is no oc: one that is being fetched; referenced, or NULL */
     uint32_t idle_s;        /* since its last use by key, or since it was stored; before this one */
     bool was_used;          /* before */
     bool is_promised;       /* obj_promise has been called */
-    bool has_siblings;      /* ... that do not match */
+    bool has_siblings;      /* some that do not match could be used by others */
 };
 /* RC_OK, RC_NOT_FOUND.  Parks behind nobody, and makes nobody wait.  Does not suspend. */
 MUST_USE enum rc cache_find(struct cache *cache, const struct cache_ask *ask,

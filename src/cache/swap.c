@@ -92,8 +92,9 @@ static bool is_banned(struct bans *bans, struct objcore *oc, const struct http *
 }
 
 /* Whether what the head has is as it is wanted; NULL has nothing.  Under the stripe. */
-static enum rc compare(const struct objhead *head, enum cache_when when, uint64_t cas)
+static enum rc compare(const struct objhead *head, const struct cache_swap *want)
 {
+    enum cache_when when = want->when;
     if (when == CACHE_ALWAYS) {
         return RC_OK;
     }
@@ -104,7 +105,7 @@ static enum rc compare(const struct objhead *head, enum cache_when when, uint64_
     for (size_t i = 0; i < cores.count; i++) {
         struct objcore *oc = core_at(&cores, i);
         bool is_whole = is_stored(oc);
-        is_coming = is_coming || !is_whole;
+        is_coming = is_coming || !(is_whole || want->ignores_coming);
         is_there = is_there ||
                    (is_whole && is_alive(oc, now_ns) && !is_banned(&head->cache->bans, oc, NULL));
     }
@@ -114,7 +115,7 @@ static enum rc compare(const struct objhead *head, enum cache_when when, uint64_
     if (when == CACHE_IF_THERE) {
         return RC_OK;
     }
-    bool is_same = when == CACHE_IF_CAS && !is_coming && swap__cas(&cores) == cas;
+    bool is_same = when == CACHE_IF_CAS && !is_coming && swap__cas(&cores) == want->cas;
     return is_same ? RC_OK : RC_EXISTS;
 }
 
@@ -294,7 +295,7 @@ enum rc cache_put_commit(struct cache_put *put, const struct cache_swap *swap, u
     struct objcore *left = NULL;
     struct stripe *stripe = cache__stripe(cache, &swap->digest);
     stripe__lock(stripe);
-    rc = compare(table__find(stripe, &swap->digest), swap->when, swap->cas);
+    rc = compare(table__find(stripe, &swap->digest), swap);
     if (rc == RC_OK) {
         oc = exchange(head__get(cache, &swap->digest), put, swap, &left);
     }
@@ -317,7 +318,8 @@ enum rc cache_remove(struct cache *cache, const struct digest *digest, uint64_t 
     struct stripe *stripe = cache__stripe(cache, digest);
     stripe__lock(stripe);
     struct objhead *head = table__find(stripe, digest);
-    enum rc rc = compare(head, cas == 0 ? CACHE_IF_THERE : CACHE_IF_CAS, cas);
+    const struct cache_swap want = {.when = cas == 0 ? CACHE_IF_THERE : CACHE_IF_CAS, .cas = cas};
+    enum rc rc = compare(head, &want);
     if (rc == RC_OK) {
         head__clear(head);
         tomb__add(cache, digest);
@@ -343,7 +345,7 @@ static struct objcore *scan(const struct core_set *cores, struct cache *cache,
     for (size_t i = 0; i < cores->count; i++) {
         struct objcore *oc = core_at(cores, i);
         if (ask->match != NULL && !ask->match(ask->match_arg, oc)) {
-            out->has_siblings = true;
+            out->has_siblings = out->has_siblings || !is_stored(oc) || is_alive(oc, now_ns);
             continue;
         }
         if (UNLIKELY(!is_stored(oc))) {
@@ -383,6 +385,7 @@ static void look(struct cache *cache, const struct cache_ask *ask, struct cache_
     }
     const struct core_set cores = head__cores(head);
     out->oc = scan(&cores, cache, ask, out, banned);
+    out->cas = swap__cas(&cores);
     if (out->oc == NULL || *banned != NULL) {
         if (out->coming != NULL && *banned == NULL) {
             core__ref(out->coming);
@@ -392,7 +395,6 @@ static void look(struct cache *cache, const struct cache_ask *ask, struct cache_
     struct objcore *oc = out->oc;
     out->coming = NULL;
     core__ref(oc);
-    out->cas = swap__cas(&cores);
     out->was_used = atomic_load_explicit(&oc->hits, memory_order_relaxed) > 0;
     out->is_promised = atomic_load_explicit(&oc->is_promised, memory_order_relaxed);
     uint32_t used_s = atomic_load_explicit(&oc->used_s, memory_order_relaxed);

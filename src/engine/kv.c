@@ -11,6 +11,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
 
 #include "cache/cache_ban.h"
 
@@ -155,8 +158,8 @@ static void promise(const struct kv_get *ask, const struct cache_seen *seen, str
     item->is_won = !item->has_won && (is_time || seen->is_promised);
 }
 
-static void fill(struct kv_session *s, const struct kv_get *ask, const struct cache_seen *seen,
-                 struct kv_item *item)
+void kv__fill(struct kv_session *s, const struct kv_get *ask, const struct cache_seen *seen,
+              struct kv_item *item)
 {
     struct objcore *oc = seen->oc;
     const struct obj_keyed keyed = obj_keyed(oc);
@@ -174,14 +177,18 @@ static void fill(struct kv_session *s, const struct kv_get *ask, const struct ca
     promise(ask, seen, item);
 }
 
-YIELDS static enum rc get(struct kv_session *s, const struct kv_get *ask,
-                          const struct digest *digest, struct kv_item *item)
+YIELDS static enum rc get(struct kv_session *s, const struct kv_get *ask, struct kv_item *item)
 {
-    const struct cache_ask question = {.digest = *digest, .is_use = !ask->is_peek};
+    struct digest digest;
+    enum rc rc = kv__digest(s, ask->key, &digest);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    const struct cache_ask question = {.digest = digest, .is_use = !ask->is_peek};
     struct cache_seen seen;
-    enum rc rc = cache_find(s->engine->conf.cache, &question, &seen);
+    rc = cache_find(s->engine->conf.cache, &question, &seen);
     if (rc == RC_NOT_FOUND && ask->vivifies) {
-        rc = kv__vivify(s, digest, ask->vivify_exptime);
+        rc = kv__vivify(s, &digest, ask->vivify_exptime);
         item->is_vivified = rc == RC_OK;
         if (rc == RC_OK || rc == RC_EXISTS) {
             rc = cache_find(s->engine->conf.cache, &question, &seen);
@@ -195,9 +202,9 @@ YIELDS static enum rc get(struct kv_session *s, const struct kv_get *ask,
     }
     if (ask->touches && !item->is_vivified) {
         uint64_t now_ns = wrk_real_ns(kv__wrk(s));
-        (void)cache_touch(s->engine->conf.cache, digest, kv__ttl_ns(ask->exptime, now_ns));
+        (void)cache_touch(s->engine->conf.cache, &digest, kv__ttl_ns(ask->exptime, now_ns));
     }
-    fill(s, ask, &seen, item);
+    kv__fill(s, ask, &seen, item);
     if (item->is_vivified) {
         item->has_won = true;
         item->is_won = false;
@@ -208,15 +215,11 @@ YIELDS static enum rc get(struct kv_session *s, const struct kv_get *ask,
 enum rc kv_get(struct kv_session *s, const struct kv_get *ask, struct kv_item *item)
 {
     struct vsc_objm *n = &kv__wrk(s)->objm;
-    struct digest digest;
     *item = (struct kv_item){.ttl_s = -1};
     kv__begin(s);
     n->kv_cmd_get++;
     n->kv_cmd_touch += ask->touches;
-    enum rc rc = kv__digest(s, ask->key, &digest);
-    if (rc == RC_OK) {
-        rc = get(s, ask, &digest, item);
-    }
+    enum rc rc = kv_is_url(ask->key) ? kv_url__get(s, ask, item) : get(s, ask, item);
     bool is_hit = rc == RC_OK && !item->is_vivified;
     n->kv_get_hits += is_hit;
     n->kv_get_misses += rc == RC_NOT_FOUND || (rc == RC_OK && !is_hit);
@@ -248,17 +251,16 @@ void kv_release(struct kv_item *item)
     if (item->oc != NULL) {
         obj_release(&item->oc);
     }
+    XFREE(item->mem);
     item->body = NULL;
+    item->head = STR_NONE;
 }
 
 /* ---- the rest ---- */
 
-enum rc kv_touch(struct kv_session *s, struct str key, int64_t exptime)
+YIELDS static enum rc touch(struct kv_session *s, struct str key, int64_t exptime)
 {
-    struct vsc_objm *n = &kv__wrk(s)->objm;
     struct digest digest;
-    kv__begin(s);
-    n->kv_cmd_touch++;
     enum rc rc = kv__digest(s, key, &digest);
     if (rc != RC_OK) {
         return rc;
@@ -272,6 +274,15 @@ enum rc kv_touch(struct kv_session *s, struct str key, int64_t exptime)
         rc = cache_touch(s->engine->conf.cache, &digest, ttl_ns) > 0 ? RC_OK : RC_NOT_FOUND;
         obj_release(&seen.oc);
     }
+    return rc;
+}
+
+enum rc kv_touch(struct kv_session *s, struct str key, int64_t exptime)
+{
+    struct vsc_objm *n = &kv__wrk(s)->objm;
+    kv__begin(s);
+    n->kv_cmd_touch++;
+    enum rc rc = kv_is_url(key) ? kv_url__touch(s, key, exptime) : touch(s, key, exptime);
     n->kv_touch_hits += rc == RC_OK;
     n->kv_touch_misses += rc == RC_NOT_FOUND;
     return rc;

@@ -39,6 +39,7 @@ struct kv_session {
     struct str server_port;
     bool is_unix;
     uint32_t vxid;    /* of the session: its transactions say so in the log */
+    struct vslb *log; /* of the session, which gets links to them; or NULL */
     uint64_t wait_ns; /* how long a call may wait for an object on its way; 0: not at all */
 
     /* After RC_DENIED, RC_MALFORMED or RC_UNSUPPORTED, until the next call: a line of text for the
@@ -82,7 +83,7 @@ struct kv_item {
 
     /* kv's own: */
     struct objcore *oc;
-    void *mem;
+    char *mem;
 };
 
 /* RC_OK: *item is the caller's until kv_release.  RC_NOT_FOUND; RC_DENIED; RC_TOO_LONG (the key);

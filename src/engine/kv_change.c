@@ -225,6 +225,9 @@ enum rc kv_arith(struct kv_session *s, struct kv_arith *ask)
     ask->result_ttl_s = -1;
     ask->was_vivified = false;
     kv__begin(s);
+    if (kv_is_url(ask->key)) {
+        return kv__refuse(s, RC_UNSUPPORTED, "a page is no number");
+    }
     enum rc rc = kv__digest(s, ask->key, &digest);
     if (rc == RC_OK) {
         rc = count_until_done(s, ask, &digest);
@@ -277,17 +280,24 @@ YIELDS static enum rc change(struct kv_session *s, const struct kv_delete *ask,
     return rc;
 }
 
+YIELDS static enum rc end_entry(struct kv_session *s, const struct kv_delete *ask)
+{
+    struct digest digest;
+    enum rc rc = kv__digest(s, ask->key, &digest);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    if (ask->invalidates || ask->empties) {
+        return change(s, ask, &digest);
+    }
+    return cache_remove(s->engine->conf.cache, &digest, ask->cas);
+}
+
 enum rc kv_delete(struct kv_session *s, const struct kv_delete *ask)
 {
     struct vsc_objm *n = &kv__wrk(s)->objm;
-    struct digest digest;
     kv__begin(s);
-    enum rc rc = kv__digest(s, ask->key, &digest);
-    if (rc == RC_OK) {
-        rc = ask->invalidates || ask->empties
-                 ? change(s, ask, &digest)
-                 : cache_remove(s->engine->conf.cache, &digest, ask->cas);
-    }
+    enum rc rc = kv_is_url(ask->key) ? kv_url__delete(s, ask) : end_entry(s, ask);
     n->kv_delete_hits += rc == RC_OK;
     n->kv_delete_misses += rc == RC_NOT_FOUND;
     return rc;

@@ -5,7 +5,8 @@
  *   kv.c         looking, and what needs no new value
  *   kv_put.c     storing a value that comes in pieces, or is there
  *   kv_change.c  what makes a new value of the old one
- *   kv_url.c     keys that are URLs */
+ *   kv_url.c     keys that are URLs
+ *   kv_page.c    a value becomes a page */
 #ifndef ENGINE_KV_PRIV_H
 #define ENGINE_KV_PRIV_H
 
@@ -32,6 +33,9 @@ int64_t kv__ttl_left_s(const struct obj_times *times, uint64_t now_ns);
 /* Where entries of this digest go, in turn; NULL-terminated. */
 void kv__stores(const struct engine *engine, const struct digest *digest,
                 struct stevedore *list[KV_STORES_MAX + 1]);
+/* What *item says of what was found, whose reference it takes; and who has won. */
+void kv__fill(struct kv_session *s, const struct kv_get *ask, const struct cache_seen *seen,
+              struct kv_item *item);
 /* What stands behind a failure to find room: RC_NOSPACE, or RC_TOO_LONG: there is no room for that
  * much in any store. */
 enum rc kv__no_room(const struct engine *engine, uint64_t bytes);
@@ -71,5 +75,50 @@ YIELDS MUST_USE enum rc kv__join(struct kv_session *s, const struct kv_value *va
 /* An empty entry for who shall fill it.  Yields. */
 YIELDS MUST_USE enum rc kv__vivify(struct kv_session *s, const struct digest *digest,
                                    int64_t exptime);
+
+/* ---- kv_url.c ---- */
+
+/* The request that a GET for a URL would be; and room for what is made of it. */
+#define KV_URL_MAGIC 0x6b765f75u
+struct kv_url {
+    uint32_t magic;
+    bool has_begun;
+    struct request req;
+    struct arena arena;
+};
+/* vcl_recv and vcl_hash have run, and the digest is in req.  The caller owns *out until
+ * kv_url__close, which tells the log how it ended.  RC_DENIED, RC_MALFORMED, RC_TOO_LONG, RC_LIMIT.
+ * Yields. */
+YIELDS MUST_USE enum rc kv_url__open(struct kv_session *s, struct str url, struct str command,
+                                     struct kv_url **out);
+void kv_url__close(struct kv_session *s, struct kv_url **url, enum rc rc);
+/* As cache_find, for what a GET would find; waits for what is on its way, if there is nothing
+ * else.  RC_OK, RC_NOT_FOUND, RC_CANCELLED.  Yields. */
+YIELDS MUST_USE enum rc kv_url__find(struct kv_session *s, struct kv_url *u, bool is_use,
+                                     struct cache_seen *seen);
+/* Its head, with room for more fields; NULL: there is no room at all. */
+struct http *kv_url__head_of(struct kv_url *u, const struct objcore *oc);
+/* All of these Yield. */
+YIELDS MUST_USE enum rc kv_url__get(struct kv_session *s, const struct kv_get *ask,
+                                    struct kv_item *item);
+YIELDS MUST_USE enum rc kv_url__delete(struct kv_session *s, const struct kv_delete *ask);
+YIELDS MUST_USE enum rc kv_url__touch(struct kv_session *s, struct str key, int64_t exptime);
+
+/* ---- kv_page.c ---- */
+
+/* A value that is a whole response. */
+struct kv_whole {
+    struct http *head; /* as it is stored */
+    struct str body;   /* of the value */
+};
+/* Strictly, into the arena.  RC_MALFORMED, RC_LIMIT. */
+MUST_USE enum rc kv_page__parse(struct kv_session *s, struct kv_url *u, struct str value,
+                                struct kv_whole *whole);
+/* What is to be put there: `whole`, or (NULL) value->len bytes of body, on top of what is there; in
+ * the arena, until it is rewound.  RC_EXISTS, RC_NOT_FOUND, RC_UNSUPPORTED (it varies),
+ * RC_MALFORMED, RC_LIMIT.  Yields. */
+YIELDS MUST_USE enum rc kv_page__make(struct kv_session *s, struct kv_url *u,
+                                      const struct kv_value *value, const struct kv_whole *whole,
+                                      struct cache_swap *swap);
 
 #endif

@@ -16,8 +16,12 @@
 struct kv_work {
     struct digest digest;
     struct cache_put put;
-    bool is_open; /* put: commit or abort it */
+    bool is_open;       /* put: commit or abort it */
+    struct kv_url *url; /* of a URL */
+    enum rc rc;         /* how it ended, for the log */
 };
+
+enum { PAGE_TRIES = 100, PAGE_HEAD_BYTES = 1024 };
 
 /* ---- pieces ---- */
 
@@ -199,8 +203,8 @@ static void count(struct kv_session *s, const struct kv_value *value, enum rc rc
     }
 }
 
-enum rc kv_store(struct kv_session *s, const struct kv_value *value, const void *bytes,
-                 uint64_t *cas)
+YIELDS static enum rc store_entry(struct kv_session *s, const struct kv_value *value,
+                                  const void *bytes, uint64_t *cas)
 {
     struct digest digest;
     const struct kv_piece piece = {.bytes = bytes == NULL ? "" : bytes, .len = value->len};
@@ -214,7 +218,77 @@ enum rc kv_store(struct kv_session *s, const struct kv_value *value, const void 
     return rc;
 }
 
+YIELDS static enum rc store_page(struct kv_session *s, const struct kv_value *value,
+                                 const void *bytes, uint64_t *cas)
+{
+    struct kv_put put;
+    enum rc rc = kv_put_begin(s, value, &put);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    rc = copy_bytes(&put.work->put, bytes, value->len);
+    if (rc == RC_OK) {
+        put.got = value->len;
+        return kv_put_commit(&put, cas);
+    }
+    rc = rc == RC_NOFILES ? RC_NOSPACE : rc;
+    put.work->rc = rc;
+    count(s, value, rc);
+    kv_put_abort(&put);
+    return rc;
+}
+
+enum rc kv_store(struct kv_session *s, const struct kv_value *value, const void *bytes,
+                 uint64_t *cas)
+{
+    *cas = 0;
+    return kv_is_url(value->key) ? store_page(s, value, bytes, cas)
+                                 : store_entry(s, value, bytes, cas);
+}
+
 /* ---- a value that comes in pieces ---- */
+
+static struct str command_of(const struct kv_value *value)
+{
+    static const struct str names[] = {
+        [KV_SET] = STR_INIT("set"),         [KV_ADD] = STR_INIT("add"),
+        [KV_REPLACE] = STR_INIT("replace"), [KV_APPEND] = STR_INIT("append"),
+        [KV_PREPEND] = STR_INIT("prepend"),
+    };
+    return value->cas != 0 ? STR("cas") : names[value->mode];
+}
+
+YIELDS static enum rc begin_page(struct kv_put *put)
+{
+    struct kv_work *work = put->work;
+    const struct engine *engine = put->s->engine;
+    struct stevedore *list[KV_STORES_MAX + 1];
+    if (is_joined(&put->value)) {
+        return kv__refuse(put->s, RC_UNSUPPORTED, "a page cannot be added to");
+    }
+    enum rc rc = kv_url__open(put->s, put->value.key, command_of(&put->value), &work->url);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    work->digest = work->url->req.digest;
+    kv__stores(engine, &work->digest, list);
+    rc = cache_put_begin(engine->conf.cache, list, put->value.len, PAGE_HEAD_BYTES, &work->put);
+    work->is_open = rc == RC_OK;
+    return rc == RC_NOSPACE ? kv__no_room(engine, put->value.len) : rc;
+}
+
+YIELDS static enum rc begin_entry(struct kv_put *put)
+{
+    struct kv_work *work = put->work;
+    enum rc rc = kv__digest(put->s, put->value.key, &work->digest);
+    if (rc == RC_OK) {
+        char text[OBJ_KEYED_BYTES];
+        struct cache_swap swap = swap_of(put->s, &put->value, &work->digest, text);
+        rc = begin(put->s, &swap, put->value.len, &work->put);
+        work->is_open = rc == RC_OK;
+    }
+    return rc;
+}
 
 /* Straight to where it stays, unless it has to be looked at first. */
 static bool goes_straight(const struct kv_value *value)
@@ -226,16 +300,11 @@ enum rc kv_put_begin(struct kv_session *s, const struct kv_value *value, struct 
 {
     *put = (struct kv_put){.s = s, .value = *value};
     kv__begin(s);
-    struct kv_work *work = xcalloc(1, sizeof *work);
-    put->work = work;
-    enum rc rc = kv__digest(s, value->key, &work->digest);
-    if (rc == RC_OK) {
-        char text[OBJ_KEYED_BYTES];
-        struct cache_swap swap = swap_of(s, value, &work->digest, text);
-        rc = begin(s, &swap, value->len, &work->put);
-        work->is_open = rc == RC_OK;
-    }
+    put->work = xcalloc(1, sizeof *put->work);
+    put->work->rc = RC_RESET; /* unless it is committed */
+    enum rc rc = kv_is_url(value->key) ? begin_page(put) : begin_entry(put);
     if (rc != RC_OK) {
+        put->work->rc = rc;
         count(s, value, rc);
         kv_put_abort(put);
     }
@@ -287,13 +356,81 @@ YIELDS static enum rc commit_looked_at(struct kv_put *put, uint64_t *cas)
     return rc;
 }
 
+/* One try.  The value stands where it came to, if it needs no change and nobody else was faster. */
+YIELDS static enum rc store_made(struct kv_put *put, const struct kv_whole *whole,
+                                 const struct kv_piece *piece, uint64_t *cas)
+{
+    struct kv_work *work = put->work;
+    struct cache_swap swap;
+    enum rc rc = kv_page__make(put->s, work->url, &put->value, whole, &swap);
+    if (rc != RC_OK) {
+        /* That is no race. */
+        return rc;
+    }
+    if (whole == NULL && work->is_open) {
+        work->is_open = false;
+        rc = cache_put_commit(&work->put, &swap, cas);
+        kv__wrk(put->s)->objm.kv_total_items += rc == RC_OK;
+    } else {
+        rc = kv__store_pieces(put->s, &swap, piece, 1, cas);
+    }
+    bool is_final = put->value.cas != 0 || (put->value.mode == KV_ADD && rc == RC_EXISTS);
+    return !is_final && (rc == RC_EXISTS || rc == RC_NOT_FOUND) ? RC_AGAIN : rc;
+}
+
+YIELDS static enum rc store_until_done(struct kv_put *put, struct str value, uint64_t *cas)
+{
+    struct arena *arena = &put->work->url->arena;
+    struct kv_whole whole;
+    bool is_whole = (put->value.flags & KV_WHOLE) != 0;
+    enum rc rc = is_whole ? kv_page__parse(put->s, put->work->url, value, &whole) : RC_OK;
+    if (rc != RC_OK) {
+        return rc;
+    }
+    const struct str body = is_whole ? whole.body : value;
+    const struct kv_piece piece = {.bytes = body.ptr, .len = body.len};
+    unsigned tries = 0;
+    do {
+        size_t mark = arena_mark(arena);
+        rc = store_made(put, is_whole ? &whole : NULL, &piece, cas);
+        arena_rewind(arena, mark);
+    } while (rc == RC_AGAIN && ++tries < PAGE_TRIES);
+    return rc == RC_AGAIN ? RC_EXISTS : rc;
+}
+
+YIELDS static enum rc commit_page(struct kv_put *put, uint64_t *cas)
+{
+    struct kv_work *work = put->work;
+    struct str value = STR("");
+    struct stv_lease lease = {0};
+    enum rc rc = RC_OK;
+    if (put->value.len > 0) {
+        /* So that it can be stored again when the first try is in vain. */
+        rc = cache_put_look(&work->put, &lease);
+        value = (struct str){lease.ptr, put->value.len};
+    }
+    if (rc == RC_OK) {
+        CHECK(value.len == 0 || lease.len >= value.len);
+        rc = store_until_done(put, value, cas);
+    }
+    stv_rel(&lease);
+    return rc;
+}
+
 enum rc kv_put_commit(struct kv_put *put, uint64_t *cas)
 {
     CHECK(put->work != NULL);
     CHECK(put->got == put->value.len);
     *cas = 0;
-    enum rc rc =
-        goes_straight(&put->value) ? commit_straight(put, cas) : commit_looked_at(put, cas);
+    enum rc rc;
+    if (put->work->url != NULL) {
+        rc = commit_page(put, cas);
+    } else if (goes_straight(&put->value)) {
+        rc = commit_straight(put, cas);
+    } else {
+        rc = commit_looked_at(put, cas);
+    }
+    put->work->rc = rc;
     count(put->s, &put->value, rc);
     kv_put_abort(put);
     return rc;
@@ -306,6 +443,9 @@ void kv_put_abort(struct kv_put *put)
     }
     if (put->work->is_open) {
         cache_put_abort(&put->work->put);
+    }
+    if (put->work->url != NULL) {
+        kv_url__close(put->s, &put->work->url, put->work->rc);
     }
     XFREE(put->work);
 }

@@ -203,8 +203,19 @@ static bool get_req_time(struct req_task *p, union objm_value *v)
 
 static bool get_transport(struct req_task *p, union objm_value *v)
 {
-    (void)p;
-    v->string = OBJM_STR("HTTP/1");
+    v->string = p->req->mc_command.ptr == NULL ? OBJM_STR("HTTP/1") : OBJM_STR("memcached");
+    return true;
+}
+
+static bool get_mc_command(struct req_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(p->req->mc_command);
+    return true;
+}
+
+static bool get_user(struct req_task *p, union objm_value *v)
+{
+    v->string = vcl_objm_str(p->req->user);
     return true;
 }
 
@@ -413,11 +424,13 @@ static const struct {
     [VCL_VAR_REQ_IS_HITMISS] = {get_is_hitmiss, NULL},
     [VCL_VAR_REQ_IS_HITPASS] = {get_is_hitpass, NULL},
     [VCL_VAR_REQ_IS_RFC9111] = {get_is_rfc9111, NULL},
+    [VCL_VAR_REQ_MC_COMMAND] = {get_mc_command, NULL},
     [VCL_VAR_REQ_RESTARTS] = {get_restarts, NULL},
     [VCL_VAR_REQ_STORAGE] = {get_storage, set_storage},
     [VCL_VAR_REQ_TIME] = {get_req_time, NULL},
     [VCL_VAR_REQ_TRANSPORT] = {get_transport, NULL},
     [VCL_VAR_REQ_TTL] = {get_ttl_s, set_ttl_s},
+    [VCL_VAR_REQ_USER] = {get_user, NULL},
     [VCL_VAR_REQ_XID] = {get_req_xid, NULL},
     [VCL_VAR_REQ_TOP_TIME] = {get_top_time, NULL},
     [VCL_VAR_BEREQ_BACKEND] = {get_backend_hint, set_backend_hint},
