@@ -153,8 +153,7 @@ struct request {
     bool is_unix;          /* it came by a Unix socket, and ... */
     bool has_ids;          /* ... the kernel said whose process is at the other end */
     uint32_t uid, gid;
-    struct str mc_command; /* of memcached's protocol, for which this stands; STR_NONE: HTTP */
-    struct str user;       /* as whom its client has authenticated; STR_NONE: nobody */
+    struct str mc_command, user; /* of memcached's protocol; STR_NONE: HTTP, and nobody */
     struct vslb log;
     struct request_bytes bytes;
     enum request_fault fault; /* set by the engine */

@@ -323,9 +323,58 @@ static void what_comes_back_is_tested_against_later_bans(void **state)
     vault_link_free(&link);
 }
 
+/* ---- what was put there for the whole key ---- */
+
+/* Whatever store it comes from, before or after what it has replaced. */
+static void superseded(void *arg)
+{
+    struct rig *rig = arg;
+    struct left left = {.count = 0};
+    (void)leave(rig, &left, 1, 40, "sibling", "a");
+    leave(rig, &left, 1, 50, "all", NULL)->record.supersedes = true;
+    (void)leave(rig, &left, 1, 45, "late", "b");
+    (void)leave(rig, &left, 1, 60, "after", "c");
+    take_back(rig, &left);
+    struct digest key = rig_key(1);
+    assert_int_equal(fake_live_of(&rig->stv, &key), 2);
+    assert_seen(rig, 1, "H:all");
+}
+
+/* What is on its way is newer than all that is found. */
+static void being_fetched(void *arg)
+{
+    struct rig *rig = arg;
+    struct left left = {.count = 0};
+    (void)leave(rig, &left, 1, 50, "old", NULL);
+    struct lookup found = rig_lookup(rig, 1);
+    const struct obj_times times = rig_times();
+    assert_true(rig_ready(rig, found.busy, &times, 0));
+    rig_write(found.busy, "new", 3);
+    take_back(rig, &left);
+    assert_int_equal(obj_finish(found.busy), RC_OK);
+    obj_release(&found.busy);
+    assert_seen(rig, 1, "H:new");
+    struct digest key = rig_key(1);
+    assert_int_equal(fake_live_of(&rig->stv, &key), 1);
+}
+
+static void what_superseded_still_does(void **state)
+{
+    (void)state;
+    run(superseded);
+}
+
+static void what_is_fetched_is_newer(void **state)
+{
+    (void)state;
+    run(being_fetched);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_superseded_still_does),
+        cmocka_unit_test(what_is_fetched_is_newer),
         cmocka_unit_test(what_is_whole_and_alive_comes_back),
         cmocka_unit_test(the_newest_of_each_variant_comes_back),
         cmocka_unit_test(nothing_comes_back_behind_what_happened_since),
