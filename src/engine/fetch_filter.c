@@ -13,8 +13,6 @@
 
 #include <stdlib.h>
 
-#include "base/cursor.h"
-
 struct fetch_filter {
     struct plan plan;
     struct filter_notes notes;
@@ -242,15 +240,8 @@ static enum rc codec_failed(struct fetch *f, enum rc rc)
 
 static MUST_USE enum rc set_gzip_bits(struct fetch *f, const struct gzip_bits *bits)
 {
-    char text[44];
-    struct sb sb = sb_of(text, sizeof text);
-    put_u64(&sb, bits->start_bit);
-    put_u64(&sb, bits->last_bit);
-    put_u64(&sb, bits->stop_bit);
-    put_u64(&sb, bits->in_bytes);
-    put_u64(&sb, bits->out_bytes);
-    put_u32(&sb, bits->crc);
-    return obj_set(f->busy, OA_GZIPBITS, sb_str(&sb));
+    char text[FILTERING_BITS_BYTES];
+    return obj_set(f->busy, OA_GZIPBITS, filtering__bits(bits, text));
 }
 
 /* All is out: what was learnt goes to the object. */

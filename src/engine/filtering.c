@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "base/cursor.h"
 #include "filter/esi.h"
 #include "http/http_list.h"
 
@@ -288,6 +289,18 @@ struct filter_env filtering__env(const struct wrk *wrk, struct arena *arena,
         .log = log_record,
         .log_arg = log,
     };
+}
+
+struct str filtering__bits(const struct gzip_bits *bits, char text[FILTERING_BITS_BYTES])
+{
+    struct sb sb = sb_of(text, FILTERING_BITS_BYTES);
+    put_u64(&sb, bits->start_bit);
+    put_u64(&sb, bits->last_bit);
+    put_u64(&sb, bits->stop_bit);
+    put_u64(&sb, bits->in_bytes);
+    put_u64(&sb, bits->out_bytes);
+    put_u32(&sb, bits->crc);
+    return sb_str(&sb);
 }
 
 /* ---- figures ---- */

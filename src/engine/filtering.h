@@ -60,6 +60,9 @@ MUST_USE enum rc filtering__vary(struct http *h, struct arena *arena, struct vsl
 struct filter_env filtering__env(const struct wrk *wrk, struct arena *arena,
                                  struct filter_notes *notes, struct vslb *log);
 
+/* What is kept of a gzip body (OA_GZIPBITS), in text. */
+enum { FILTERING_BITS_BYTES = 44 };
+struct str filtering__bits(const struct gzip_bits *bits, char text[FILTERING_BITS_BYTES]);
 /* What states of compressors may take on one loop. */
 #define FILTER_STATES_BYTES_MAX ((size_t)256 << 20)
 /* Counts what is about to be done. */

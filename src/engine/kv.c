@@ -233,9 +233,20 @@ static uint64_t deadline_ns(const struct kv_session *s)
     return clock_after(clock_mono_ns(), s->wait_ns);
 }
 
+/* Its body is in memory of its own. */
+static bool is_unpacked(const struct kv_item *item)
+{
+    return item->mem != NULL && item->head.ptr == NULL;
+}
+
 enum rc kv_next(struct kv_session *s, struct kv_item *item, uint64_t off, struct stv_lease *lease)
 {
     CHECK(off < item->len);
+    if (is_unpacked(item)) {
+        *lease = (struct stv_lease){
+            .ptr = item->body + off, .body_off = off, .len = (size_t)(item->len - off)};
+        return RC_OK;
+    }
     return obj_next(item->oc, off, true, deadline_ns(s), lease);
 }
 
@@ -243,6 +254,9 @@ enum rc kv_next_payload(struct kv_session *s, struct kv_item *item, uint64_t off
                         struct obj_fd_payload *payload)
 {
     CHECK(off < item->len);
+    if (is_unpacked(item)) {
+        return RC_UNSUPPORTED;
+    }
     return obj_next_payload(item->oc, off, deadline_ns(s), payload);
 }
 

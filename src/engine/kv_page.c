@@ -113,16 +113,6 @@ static struct http *fresh_head(struct kv_url *u)
     return rc == RC_OK ? h : NULL;
 }
 
-/* Without what says how the old body was encoded. */
-static struct http *kept_head(struct kv_url *u, const struct objcore *old)
-{
-    struct http *h = kv_url__head_of(u, old);
-    if (h != NULL) {
-        http_unset(h, HDR_CONTENT_ENCODING);
-    }
-    return h;
-}
-
 static bool is_200(const struct objcore *oc)
 {
     char digits[3];
@@ -186,6 +176,7 @@ enum rc kv_page__parse(struct kv_session *s, struct kv_url *u, struct str value,
     if (rc == RC_OK) {
         rc = http_copy(whole->head, h, HTTP_COPY_STORE);
         whole->head->proto = STR("HTTP/1.1");
+        whole->has_vary = http_has(whole->head, HDR_VARY);
     }
     return rc;
 }
@@ -239,7 +230,7 @@ static enum rc check_vary(struct kv_session *s, const struct cache_seen *seen,
     if (!is_varied(seen)) {
         return RC_OK;
     }
-    if (whole != NULL && http_has(whole->head, HDR_VARY)) {
+    if (whole != NULL && whole->has_vary) {
         return RC_OK;
     }
     return kv__refuse(s, RC_UNSUPPORTED,
@@ -307,9 +298,51 @@ static enum rc check_there(const struct kv_value *value, const struct cache_seen
     return is_wanted ? RC_OK : RC_EXISTS;
 }
 
+/* How the body is to be stored; the head, which says how the old one was, forgets it. */
+static enum rc plan_code(struct kv_session *s, struct kv_url *u, struct http *h,
+                         const struct objcore *kept, const struct kv_whole *whole, uint64_t len,
+                         struct kv_code *code)
+{
+    struct str encoding = http_get(h, HDR_CONTENT_ENCODING);
+    *code = (struct kv_code){.is_encoded = false};
+    if (len == 0) {
+        http_unset(h, HDR_CONTENT_ENCODING);
+        return RC_OK;
+    }
+    if (whole != NULL) {
+        return kv_code__whole(s, u, h, code);
+    }
+    http_unset(h, HDR_CONTENT_ENCODING);
+    return kept == NULL ? RC_OK : kv_code__like(s, u, kept, encoding, code);
+}
+
+/* What it takes of what is there: of a page, not of what stands for none. */
+static enum rc make_on(struct kv_session *s, struct kv_url *u, const struct kv_value *value,
+                       const struct objcore *kept, const struct kv_whole *whole,
+                       struct cache_swap *swap, struct kv_code *code)
+{
+    struct http *h = whole != NULL  ? whole->head
+                     : kept != NULL ? kv_url__head_of(u, kept)
+                                    : fresh_head(u);
+    uint64_t len = whole != NULL ? whole->body.len : value->len;
+    if (h == NULL) {
+        return RC_LIMIT;
+    }
+    swap->times = times_of(s, h, kept, value->exptime);
+    enum rc rc = plan_code(s, u, h, kept, whole, len, code);
+    if (rc == RC_OK && whole == NULL) {
+        rc = renew(u, h, len);
+    }
+    if (rc == RC_OK) {
+        rc = kv_code__head(u, code, h);
+    }
+    swap->obj_flags = code->is_encoded ? OBJ_ENCODED : 0;
+    return rc == RC_OK ? set_attrs(s, u, value, h, swap) : rc;
+}
+
 static enum rc make(struct kv_session *s, struct kv_url *u, const struct kv_value *value,
                     const struct kv_whole *whole, const struct cache_seen *seen,
-                    struct cache_swap *swap)
+                    struct cache_swap *swap, struct kv_code *code)
 {
     *swap = (struct cache_swap){.digest = u->req.digest};
     enum rc rc = check_there(value, seen, swap);
@@ -319,32 +352,19 @@ static enum rc make(struct kv_session *s, struct kv_url *u, const struct kv_valu
     if (rc != RC_OK) {
         return rc;
     }
-    /* What is kept: of a page, not of what stands for none. */
-    const struct objcore *kept =
-        whole == NULL && seen->oc != NULL && is_200(seen->oc) ? seen->oc : NULL;
-    struct http *h = whole != NULL  ? whole->head
-                     : kept != NULL ? kept_head(u, kept)
-                                    : fresh_head(u);
-    uint64_t len = whole != NULL ? whole->body.len : value->len;
-    if (h == NULL) {
-        return RC_LIMIT;
-    }
-    swap->times = times_of(s, h, kept, value->exptime);
-    if (whole == NULL) {
-        rc = renew(u, h, len);
-    }
-    return rc == RC_OK ? set_attrs(s, u, value, h, swap) : rc;
+    bool is_kept = whole == NULL && seen->oc != NULL && is_200(seen->oc);
+    return make_on(s, u, value, is_kept ? seen->oc : NULL, whole, swap, code);
 }
 
 enum rc kv_page__make(struct kv_session *s, struct kv_url *u, const struct kv_value *value,
-                      const struct kv_whole *whole, struct cache_swap *swap)
+                      const struct kv_whole *whole, struct cache_swap *swap, struct kv_code *code)
 {
     struct cache_seen seen;
     enum rc rc = kv_url__find(s, u, false, &seen);
     if (rc != RC_OK && rc != RC_NOT_FOUND) {
         return rc;
     }
-    rc = make(s, u, value, whole, &seen, swap);
+    rc = make(s, u, value, whole, &seen, swap, code);
     if (seen.oc != NULL) {
         obj_release(&seen.oc);
     }

@@ -6,13 +6,15 @@
  *   kv_put.c     storing a value that comes in pieces, or is there
  *   kv_change.c  what makes a new value of the old one
  *   kv_url.c     keys that are URLs
- *   kv_page.c    a value becomes a page */
+ *   kv_page.c    a value becomes a page
+ *   kv_code.c    ... that is stored packed, and is unpacked */
 #ifndef ENGINE_KV_PRIV_H
 #define ENGINE_KV_PRIV_H
 
 #include "cache/cache_swap.h"
 #include "engine/engine_priv.h"
 #include "engine/kv.h"
+#include "filter/plan.h"
 
 enum { KV_STORES_MAX = 16 };
 
@@ -52,6 +54,8 @@ struct kv_piece {
     struct objcore *oc; /* ... this object's body, which is complete */
     uint64_t len;
 };
+/* RC_NOSPACE, RC_NOFILES.  Yields. */
+YIELDS MUST_USE enum rc kv__copy_bytes(struct cache_put *put, const char *bytes, uint64_t len);
 /* Stores them under swap->digest.  As cache_put_commit, and RC_TOO_LONG.  Yields. */
 YIELDS MUST_USE enum rc kv__store_pieces(struct kv_session *s, struct cache_swap *swap,
                                          const struct kv_piece *pieces, unsigned n, uint64_t *cas);
@@ -106,9 +110,17 @@ YIELDS MUST_USE enum rc kv_url__touch(struct kv_session *s, struct str key, int6
 
 /* ---- kv_page.c ---- */
 
+/* What a body has to go through before it is stored; no steps: nothing. */
+struct kv_code {
+    struct plan plan;
+    struct filter_notes notes;
+    struct str names;
+    bool is_encoded; /* what is stored can be unpacked again */
+};
 /* A value that is a whole response. */
 struct kv_whole {
     struct http *head; /* as it is stored */
+    bool has_vary;     /* ... and as it came */
     struct str body;   /* of the value */
 };
 /* Strictly, into the arena.  RC_MALFORMED, RC_LIMIT. */
@@ -116,9 +128,27 @@ MUST_USE enum rc kv_page__parse(struct kv_session *s, struct kv_url *u, struct s
                                 struct kv_whole *whole);
 /* What is to be put there: `whole`, or (NULL) value->len bytes of body, on top of what is there; in
  * the arena, until it is rewound.  RC_EXISTS, RC_NOT_FOUND, RC_UNSUPPORTED (it varies),
- * RC_MALFORMED, RC_LIMIT.  Yields. */
+ * RC_MALFORMED, RC_LIMIT.  And what its body has to go through.  Yields. */
 YIELDS MUST_USE enum rc kv_page__make(struct kv_session *s, struct kv_url *u,
                                       const struct kv_value *value, const struct kv_whole *whole,
-                                      struct cache_swap *swap);
+                                      struct cache_swap *swap, struct kv_code *code);
+
+/* ---- kv_code.c ---- */
+
+/* The filters for a body like that of `old`, whose Content-Encoding this is; for one of a whole
+ * response.  RC_LIMIT. */
+MUST_USE enum rc kv_code__like(struct kv_session *s, struct kv_url *u, const struct objcore *old,
+                               struct str encoding, struct kv_code *code);
+MUST_USE enum rc kv_code__whole(struct kv_session *s, struct kv_url *u, const struct http *h,
+                                struct kv_code *code);
+/* Makes the head that of what leaves them.  RC_LIMIT. */
+MUST_USE enum rc kv_code__head(struct kv_url *u, struct kv_code *code, struct http *h);
+/* The body through the filters (there are some), and there.  As cache_put_commit; RC_MALFORMED: it
+ * is not what its head says.  Yields. */
+YIELDS MUST_USE enum rc kv_code__store(struct kv_session *s, struct kv_url *u, struct kv_code *code,
+                                       struct cache_swap *swap, struct str body, uint64_t *cas);
+/* Unpacks what is stored packed, into item->mem.  RC_TOO_LONG, RC_LIMIT, RC_MALFORMED.  Yields. */
+YIELDS MUST_USE enum rc kv_code__in_the_clear(struct kv_session *s, struct kv_url *u,
+                                              struct kv_item *item);
 
 #endif

@@ -25,7 +25,7 @@ enum { PAGE_TRIES = 100, PAGE_HEAD_BYTES = 1024 };
 
 /* ---- pieces ---- */
 
-YIELDS static enum rc copy_bytes(struct cache_put *put, const char *bytes, uint64_t len)
+enum rc kv__copy_bytes(struct cache_put *put, const char *bytes, uint64_t len)
 {
     while (len > 0) {
         void *to = NULL;
@@ -52,7 +52,7 @@ YIELDS static enum rc copy_body(struct cache_put *put, struct objcore *oc, uint6
             return rc;
         }
         size_t bytes = lease.len < len - at ? lease.len : (size_t)(len - at);
-        rc = copy_bytes(put, lease.ptr, bytes);
+        rc = kv__copy_bytes(put, lease.ptr, bytes);
         stv_rel(&lease);
         if (rc != RC_OK) {
             return rc;
@@ -67,7 +67,7 @@ YIELDS static enum rc copy_pieces(struct cache_put *put, const struct kv_piece *
     enum rc rc = RC_OK;
     for (unsigned i = 0; rc == RC_OK && i < n; i++) {
         const struct kv_piece *piece = &pieces[i];
-        rc = piece->bytes != NULL ? copy_bytes(put, piece->bytes, piece->len)
+        rc = piece->bytes != NULL ? kv__copy_bytes(put, piece->bytes, piece->len)
                                   : copy_body(put, piece->oc, piece->len);
     }
     return rc;
@@ -226,7 +226,7 @@ YIELDS static enum rc store_page(struct kv_session *s, const struct kv_value *va
     if (rc != RC_OK) {
         return rc;
     }
-    rc = copy_bytes(&put.work->put, bytes, value->len);
+    rc = kv__copy_bytes(&put.work->put, bytes, value->len);
     if (rc == RC_OK) {
         put.got = value->len;
         return kv_put_commit(&put, cas);
@@ -362,12 +362,16 @@ YIELDS static enum rc store_made(struct kv_put *put, const struct kv_whole *whol
 {
     struct kv_work *work = put->work;
     struct cache_swap swap;
-    enum rc rc = kv_page__make(put->s, work->url, &put->value, whole, &swap);
+    struct kv_code code;
+    enum rc rc = kv_page__make(put->s, work->url, &put->value, whole, &swap, &code);
     if (rc != RC_OK) {
         /* That is no race. */
         return rc;
     }
-    if (whole == NULL && work->is_open) {
+    if (code.plan.steps_count > 0) {
+        const struct str body = {piece->bytes, piece->len};
+        rc = kv_code__store(put->s, work->url, &code, &swap, body, cas);
+    } else if (whole == NULL && work->is_open) {
         work->is_open = false;
         rc = cache_put_commit(&work->put, &swap, cas);
         kv__wrk(put->s)->objm.kv_total_items += rc == RC_OK;

@@ -314,9 +314,10 @@ enum rc kv_url__get(struct kv_session *s, const struct kv_get *ask, struct kv_it
                               kv__ttl_ns(ask->exptime, now_ns));
         }
         kv__fill(s, ask, &seen, item);
-        if (ask->wants_whole) {
-            rc = whole_head(u, item);
-        }
+        rc = ask->wants_whole ? whole_head(u, item) : kv_code__in_the_clear(s, u, item);
+    }
+    if (rc != RC_OK) {
+        kv_release(item);
     }
     kv_url__close(s, &u, rc);
     return rc;
