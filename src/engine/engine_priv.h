@@ -340,6 +340,8 @@ bool vary__by_encoding(const struct request *req);
 MUST_USE enum rc vary__make_normalised(struct sb *sb, const struct http *bereq,
                                        const struct http *beresp);
 bool vary__fits_normalised(struct str spec, const struct http *req, bool by_encoding);
+/* Whether it names more than Accept-Encoding; damaged bytes do. */
+bool vary__is_by_more(struct str spec);
 bool vary__match(void *request, const struct objcore *oc);
 /* What this request says to what the object varies by, in the same form; empty: it does not vary,
  * or there is no room for it.  The text lies in the arena's free room until that is used. */

@@ -30,13 +30,11 @@ enum {
 /* One connection of a client; filled by the transport, borrowed by every call. */
 struct kv_session {
     struct engine *engine;
-    struct str user;        /* as whom the client has authenticated; STR_NONE: nobody */
-    const char *listener;   /* its name, and ... */
-    const char *endpoint;   /* ... its address as the operator wrote it; may be NULL */
-    struct str client_addr; /* both ends, as those of a request (engine.h) */
-    struct str client_port;
-    struct str server_addr;
-    struct str server_port;
+    struct str user;      /* as whom the client has authenticated; STR_NONE: nobody */
+    const char *listener; /* its name, and ... */
+    const char *endpoint; /* ... its address as the operator wrote it; may be NULL */
+    struct str client_addr, client_port; /* both ends, as those of a request (engine.h) */
+    struct str server_addr, server_port;
     bool is_unix;
     uint32_t vxid;    /* of the session: its transactions say so in the log */
     struct vslb *log; /* of the session, which gets links to them; or NULL */

@@ -220,7 +220,7 @@ static struct obj_times times_of(struct kv_session *s, const struct http *h,
 
 static bool is_varied(const struct cache_seen *seen)
 {
-    return seen->has_siblings || (seen->oc != NULL && obj_get(seen->oc, OA_VARY).len > 0);
+    return seen->has_siblings || (seen->oc != NULL && vary__is_by_more(obj_get(seen->oc, OA_VARY)));
 }
 
 /* RC_UNSUPPORTED: others would get what is not for them. */

@@ -120,6 +120,18 @@ static bool is_skipped(struct str name, bool by_encoding)
     return !by_encoding && str_eq_nocase(name, STR("Accept-Encoding"));
 }
 
+bool vary__is_by_more(struct str spec)
+{
+    struct cursor c = cursor_of(spec.ptr, spec.len);
+    struct str name, value;
+    while (next_entry(&c, &name, &value)) {
+        if (!is_skipped(name, false)) {
+            return true;
+        }
+    }
+    return c.rc != RC_OK;
+}
+
 bool vary__fits(struct str spec, const struct http *req, bool by_encoding)
 {
     struct cursor c = cursor_of(spec.ptr, spec.len);

@@ -274,6 +274,60 @@ static void ending(void *arg)
     assert_int_equal(kv_touch(&s, STR("//h/none"), 10), RC_NOT_FOUND);
 }
 
+/* ---- encodings ---- */
+
+static void pack_it(struct request *req, struct fetch *f)
+{
+    assert_null(req);
+    f->do_gzip = true;
+}
+
+/* A body that is packed is found in the clear, and the next one is packed as well. */
+static void packing(void *arg)
+{
+    struct kv_session s = kv_test_session(arg);
+    static const char *const takes_gzip[] = {"Accept-Encoding: gzip", NULL};
+    struct got got = rig_get(arg, "/p", takes_gzip);
+    assert_true(has(&got, "Content-Encoding: gzip\n"));
+    assert_string_equal(kv_test_get(&s, "//h/p"), "hello");
+    uint64_t cas = kv_test_cas(&s, "//h/p");
+    assert_int_equal(kv_test_put(&s, KV_SET, "//h/p", "pushed pushed pushed pushed", &cas), RC_OK);
+    assert_string_equal(kv_test_get(&s, "//h/p"), "pushed pushed pushed pushed");
+    assert_int_equal(kv_test_cas(&s, "//h/p"), cas);
+    got = rig_get(arg, "/p", takes_gzip);
+    assert_true(has(&got, "Content-Encoding: gzip\n"));
+    assert_true(has(&got, "Vary: Accept-Encoding\n"));
+    assert_true(has(&got, "ETag: W/\""));
+    assert_memory_equal(got.body, "\x1f\x8b", 2);
+    assert_true(got.body_len < 50);
+    got = rig_get(arg, "/p", NULL);
+    assert_false(has(&got, "Content-Encoding"));
+    assert_string_equal(got.body, "pushed pushed pushed pushed");
+    /* As a whole it is as it is stored; and can be put elsewhere so. */
+    const struct kv_get whole = {.key = STR("//h/p"), .wants_whole = true};
+    struct kv_item item;
+    char value[2000];
+    uint64_t other;
+    assert_int_equal(kv_get(&s, &whole, &item), RC_OK);
+    size_t len = item.head.len + (size_t)item.len;
+    assert_true(len < sizeof value);
+    memcpy(value, kv_test_body(&s, &item), len);
+    const struct kv_value copy = {.key = STR("//h/copy"), .flags = KV_WHOLE, .len = len};
+    assert_int_equal(kv_store(&s, &copy, value, &other), RC_OK);
+    expect_page(arg, "/copy", "pushed pushed pushed pushed");
+    got = rig_get(arg, "/copy", takes_gzip);
+    assert_true(has(&got, "Content-Encoding: gzip\n"));
+    value[len - 6] ^= 1; /* its checksum */
+    assert_int_equal(kv_store(&s, &copy, value, &other), RC_MALFORMED);
+    assert_string_not_equal(s.why, "");
+    expect_page(arg, "/copy", "pushed pushed pushed pushed");
+    /* Without a body there is nothing to pack. */
+    assert_int_equal(kv_test_set(&s, "//h/p", ""), RC_OK);
+    got = rig_get(arg, "/p", takes_gzip);
+    assert_false(has(&got, "Content-Encoding"));
+    assert_int_equal(rig_asked(arg), 1);
+}
+
 /* ---- what the policy says ---- */
 
 static void see_command(struct request *req, struct fetch *f)
@@ -410,6 +464,8 @@ static const struct line denying[] = {
     {.hook = HOOK_RECV, .verdict = SAYS(FAIL)},
     {.hook = HOOK_RECV, .verdict = SAYS(RESTART), .also = see_command},
     END_OF_SCRIPT};
+static const struct line packed[] = {
+    {.hook = HOOK_BACKEND_RESPONSE, .verdict = SAYS(DELIVER), .also = pack_it}, END_OF_SCRIPT};
 static const struct line setting[] = {
     {.hook = HOOK_BACKEND_RESPONSE, .verdict = SAYS(DELIVER), .also = set_meanwhile},
     END_OF_SCRIPT};
@@ -437,6 +493,7 @@ TEST(a_page_takes_the_place_of_an_error, over_a_404, NULL, missing)
 TEST(whole_responses_are_pushed, whole_responses, NULL, pages)
 TEST(what_varies_is_not_pushed_over, varying, NULL, varied)
 TEST(deleting_is_purging, ending, NULL, pages)
+TEST(bodies_are_packed_as_before, packing, packed, two_answers)
 TEST(the_policy_may_refuse, refusals, denying, no_answers)
 TEST(a_set_outdates_a_fetch, set_then_answered, setting, two_answers)
 TEST(a_set_outdates_a_retry, set_then_retried, retrying, two_answers)
@@ -482,6 +539,7 @@ int main(void)
         cmocka_unit_test(whole_responses_are_pushed),
         cmocka_unit_test(what_varies_is_not_pushed_over),
         cmocka_unit_test(deleting_is_purging),
+        cmocka_unit_test(bodies_are_packed_as_before),
         cmocka_unit_test(the_policy_may_refuse),
         cmocka_unit_test(a_set_outdates_a_fetch),
         cmocka_unit_test(a_set_outdates_a_retry),
