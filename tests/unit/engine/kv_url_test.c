@@ -21,6 +21,10 @@
 #define VARIED "HTTP/1.1 200 OK\r\nVary: X-Lang, Accept-Encoding\r\nContent-Length: 5\r\n\r\nhello"
 #define NOT_FOUND "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone"
 #define NOT_MODIFIED "HTTP/1.1 304 Not Modified\r\nETag: \"old\"\r\n\r\n"
+#define INCLUDES "<a/><esi:include src=\"/inc\"/>B"
+static const char *const including_pages[] = {
+    "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" INCLUDES,
+    "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n[hello]", NULL};
 static const char *const pages[] = {PAGE, OTHER_ANSWER, OTHER_ANSWER, NULL};
 
 static bool has(const struct got *got, const char *line)
@@ -328,6 +332,26 @@ static void packing(void *arg)
     assert_int_equal(rig_asked(arg), 1);
 }
 
+/* A page with includes has them still. */
+static void including(void *arg)
+{
+    struct kv_session s = kv_test_session(arg);
+    expect_page(arg, "/p", "<a/>[hello]B");
+    assert_string_equal(kv_test_get(&s, "//h/p"), INCLUDES);
+    assert_int_equal(kv_test_set(&s, "//h/p", "<c/><esi:include src=\"/inc\"/>D"), RC_OK);
+    expect_page(arg, "/p", "<c/>[hello]D");
+    /* Also without any, and again. */
+    assert_int_equal(kv_test_set(&s, "//h/p", "plain"), RC_OK);
+    expect_page(arg, "/p", "plain");
+    assert_int_equal(rig_asked(arg), 2);
+}
+
+static void esi_it(struct request *req, struct fetch *f)
+{
+    assert_null(req);
+    f->do_esi = true;
+}
+
 /* ---- what the policy says ---- */
 
 static void see_command(struct request *req, struct fetch *f)
@@ -466,6 +490,8 @@ static const struct line denying[] = {
     END_OF_SCRIPT};
 static const struct line packed[] = {
     {.hook = HOOK_BACKEND_RESPONSE, .verdict = SAYS(DELIVER), .also = pack_it}, END_OF_SCRIPT};
+static const struct line with_esi[] = {
+    {.hook = HOOK_BACKEND_RESPONSE, .verdict = SAYS(DELIVER), .also = esi_it}, END_OF_SCRIPT};
 static const struct line setting[] = {
     {.hook = HOOK_BACKEND_RESPONSE, .verdict = SAYS(DELIVER), .also = set_meanwhile},
     END_OF_SCRIPT};
@@ -494,6 +520,7 @@ TEST(whole_responses_are_pushed, whole_responses, NULL, pages)
 TEST(what_varies_is_not_pushed_over, varying, NULL, varied)
 TEST(deleting_is_purging, ending, NULL, pages)
 TEST(bodies_are_packed_as_before, packing, packed, two_answers)
+TEST(includes_are_found_again, including, with_esi, including_pages)
 TEST(the_policy_may_refuse, refusals, denying, no_answers)
 TEST(a_set_outdates_a_fetch, set_then_answered, setting, two_answers)
 TEST(a_set_outdates_a_retry, set_then_retried, retrying, two_answers)
@@ -540,6 +567,7 @@ int main(void)
         cmocka_unit_test(what_varies_is_not_pushed_over),
         cmocka_unit_test(deleting_is_purging),
         cmocka_unit_test(bodies_are_packed_as_before),
+        cmocka_unit_test(includes_are_found_again),
         cmocka_unit_test(the_policy_may_refuse),
         cmocka_unit_test(a_set_outdates_a_fetch),
         cmocka_unit_test(a_set_outdates_a_retry),
