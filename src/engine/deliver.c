@@ -252,6 +252,7 @@ static YIELDS enum rc transmit_fetch(struct request *req, struct fetch *f)
         return no_room(req->wrk);
     }
     has_body = has_body && req->sends_body && part.len > 0;
+    lane__log_unstored(req, has_body, STR("pass"));
     fetch__log_body(f);
     enum rc rc = has_body && req->delivery != NULL ? deliver_filter__open(req) : RC_OK;
     if (rc != RC_OK) {

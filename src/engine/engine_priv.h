@@ -262,6 +262,8 @@ MUST_USE enum rc range__apply(struct request *req, struct http *resp, uint64_t b
 /* Sends the head, and the part of the stored body by whichever lane.  Yields. */
 YIELDS MUST_USE enum rc lane__send(struct engine *engine, struct request *req, struct http *resp,
                                    struct objcore *oc, const struct part *part);
+/* Of a body that lies in no store there is no choice; this logs why: "synthetic", "pass". */
+void lane__log_unstored(struct request *req, bool has_body, struct str reason);
 
 /* Makes req->resp of a response of our own.  RC_LIMIT: no room. */
 MUST_USE enum rc synth__head(struct request *req);

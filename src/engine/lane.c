@@ -109,6 +109,13 @@ static void log_lane(struct request *req, const struct route *route)
     vslb_done(&req->log, SLT_Debug, &sb);
 }
 
+void lane__log_unstored(struct request *req, bool has_body, struct str reason)
+{
+    struct route route = {.lane = has_body ? LANE_BODY : LANE_NONE,
+                          .reason = has_body ? reason : STR("")};
+    log_lane(req, &route);
+}
+
 static struct iovec iov_of(const void *ptr, size_t len)
 {
     union {

@@ -106,7 +106,9 @@ enum rc synth__transmit(struct request *req)
             return rc;
         }
     }
-    if (part.len == 0 || !req->sends_body) {
+    bool has_body = part.len > 0 && req->sends_body;
+    lane__log_unstored(req, has_body, STR("synthetic"));
+    if (!has_body) {
         return req->transport->head(req, req->resp, part.len, NULL, 0);
     }
     if (UNLIKELY(req->delivery != NULL)) {

@@ -193,6 +193,11 @@ class Cell:
     def name(self):
         return f"{self.state}/{self.obj.name}/{self.req.name}"
 
+    @property
+    def is_passed(self):
+        """The built-in VCL passes a PUT; what is stored of its path stays as it is."""
+        return self.obj.feature.is_passed or self.req.method == "PUT"
+
 
 # ---- which are combined ----
 
@@ -226,6 +231,10 @@ def cells():
         wide = (obj.size, obj.framing) == ("small", "length")
         for req in _requests(wide):
             yield Cell(obj, req, "hit")
+        if wide and obj.streams and not obj.feature.is_synthetic:
+            for accept in ACCEPTS:
+                yield Cell(obj, Req("PUT", accept=accept), "hit")
+            yield Cell(obj, Req(proto="1.0", accept="all"), "hit")      # after them
         if not (obj.feature.is_passed or obj.feature.is_synthetic):
             yield Cell(obj, Req(accept="all"), "first")
             for req in _joining():

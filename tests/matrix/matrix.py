@@ -24,6 +24,7 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import cells as table                                   # noqa: E402
 import model                                            # noqa: E402
+import page                                             # noqa: E402
 import varnish                                          # noqa: E402
 from objm import reference                              # noqa: E402
 from objm.bodies import first_difference                # noqa: E402
@@ -34,6 +35,7 @@ from packing import UNPACK, Broken                      # noqa: E402
 
 TIMEOUT_S = 20
 REFERENCE_WAIT_S = 0.05
+PAGE = os.path.join(HERE, "..", "..", "docs", "compatibility-matrix.md")
 LOST_MAX = 20               # answers that never came; then it ends
 COUNTED = ("direct_hits", "fd_hits", "body_hits", "direct_bytes", "fd_bytes", "body_bytes", "fd_fallbacks", "fallback_gzip", "fallback_gunzip", "fallback_esi",
            "fallback_synthetic", "fallback_range", "fallback_filter", "fallback_transport", "fallback_cold")
@@ -52,7 +54,7 @@ class Origin(Server):
         while line := reader.readline():
             method, path, _ = line.decode().split()
             while reader.readline().strip():
-                pass
+                pass    # nobody sends a body
             self.answer(conn, method, path)
 
     def answer(self, conn, method, path):
@@ -306,7 +308,7 @@ class Matrix:
         for cell in cells:
             resp = self.ask(cell, path)
             if resp is not None:
-                if not resp.is_hit and not obj.feature.is_passed and not obj.feature.is_synthetic:
+                if not resp.is_hit and not cell.is_passed and not obj.feature.is_synthetic:
                     self.faults[cell.name].append("no hit")
                 self.settle(cell, resp)
 
@@ -344,12 +346,12 @@ class Matrix:
     # ---- lanes ----
 
     def check_lanes(self):
-        self.log.wait([xid for xid, want, _ in self.lanes.values() if want.lane])
+        self.log.wait([xid for xid, _, _ in self.lanes.values()])
         for cell, (xid, want, _) in self.lanes.items():
-            if want.lane:
-                lane, _, reason = self.log.lanes.get(xid, ("not logged", "", ""))
-                if (lane, reason) != (want.lane, want.reason):
-                    self.faults[cell.name].append(f"lane: {lane} reason {reason}, not {want.lane} reason {want.reason}")
+            got = self.log.lanes.get(xid)
+            wanted = want.lane, want.variant, want.reason
+            if got != wanted:
+                self.faults[cell.name].append(f"lane, variant, reason: {got}, not {wanted}")
 
     def counters(self):
         every = self.daemon.counters()
@@ -422,15 +424,22 @@ def choose(pattern):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ap.add_argument("--daemon", required=True)
+    ap.add_argument("--daemon")
     ap.add_argument("--reference", default="/usr/sbin/varnishd")
     ap.add_argument("--cell", help="only those whose name this is; * stands for anything")
     ap.add_argument("--most", type=int, default=40, help="how many faults are shown")
+    ap.add_argument("--write", action="store_true", help="make the page in docs/ anew, and nothing else")
     ap.add_argument("--list", action="store_true", help="print the names")
     args = ap.parse_args()
+    if not args.daemon and not (args.write or args.list):
+        ap.error("--daemon is missing")
     every, wanted = choose(args.cell)
     if args.list:
         print("\n".join(c.name for c in wanted))
+        return 0
+    if args.write:
+        with open(PAGE, "w", encoding="utf-8") as f:
+            f.write(page.text())
         return 0
     began = time.monotonic()
     try:
@@ -446,6 +455,9 @@ def main():
     except Failed as e:
         print(f"matrix: {e}")
         return 1
+    with open(PAGE, encoding="utf-8") as f:
+        if f.read() != page.text():
+            faults["docs/compatibility-matrix.md"] = ["is not current: matrix.py --write"]
     for name, texts in list(faults.items())[:args.most]:
         print(f"matrix: {name}: " + "; ".join(texts))
     reasons = collections.Counter(why for why in map(table.left_out, every) if why)

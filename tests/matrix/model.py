@@ -42,6 +42,7 @@ class Answer:
     sends_body: bool
     framing: str            # "length", "chunked", "close", "none"
     lane: str
+    variant: str            # in which encoding the body lies where it is taken from
     reason: str
     accept_ranges: bool
 
@@ -168,15 +169,17 @@ def counted(answers):
     """What OBJM.delivery.* must have grown by: of (cell, answer, bytes of its body)."""
     sums = collections.Counter()
     for cell, want, sent in answers:
-        sums["fallback_synthetic"] += cell.obj.feature.is_synthetic
+        if cell.obj.feature.is_synthetic or cell.is_passed:
+            sums["fallback_synthetic"] += cell.obj.feature.is_synthetic
+            continue
         if want.sends_body and cell.obj.has_esi:
             # What is included is a hit of its own, small and as it is.
             sums["direct_hits"] += 1
             sums["direct_bytes"] += len(INCLUDED)
-        if want.lane not in ("", "none"):
+        if want.lane != "none":
             sums[f"{want.lane}_hits"] += 1
             sums[f"{want.lane}_bytes"] += sent
-        if want.reason not in ("", "-"):
+        if want.reason != "-":
             sums["fd_fallbacks"] += 1
             sums[f"fallback_{want.reason}"] += 1
     return sums
@@ -192,31 +195,33 @@ def answer(cell, learned=None):
     obj, req = cell.obj, cell.req
     f = obj.feature
     # What is passed goes on as it comes.
-    is_running = f.is_passed or (cell.state != "hit" and obj.streams)
+    is_running = cell.is_passed or (cell.state != "hit" and obj.streams)
     body, etag, reasons = delivered(obj, req, is_running)
     status, content_range, part = 200, None, None
     whole = body.exact if body.exact is not None else learned
     length = len(whole) if whole is not None else None
     if not f.is_synthetic and is_not_modified(req, etag):
         status = 304
-        part = None if f.is_passed and req.method == "HEAD" else ()
-    elif not f.deliver_bare and not (f.is_passed and req.method == "HEAD"):
+        part = None if cell.is_passed and req.method == "HEAD" else ()
+    elif not f.deliver_bare and not (cell.is_passed and req.method == "HEAD"):
         found = range_of(req, body.etag, length, body.length_known)
         if found == ():
             status, part, content_range = 416, (), f"bytes */{length}"
         elif found is not None:
             status, part, content_range = 206, found, f"bytes {found[0]}-{found[1]}/{length}"
-    sends = req.method == "GET" and status in (200, 206)
+    sends = req.method != "HEAD" and status in (200, 206)
     framing = "length" if body.length_known else "chunked" if req.proto == "1.1" else "close"
-    if status == 304 and not (f.is_passed and req.method == "HEAD"):
+    if status == 304 and not (cell.is_passed and req.method == "HEAD"):
         framing = "none"
     elif req.method == "HEAD" and not body.length_known:
         # Who wants no body is told no way in which it would end.
         framing = "none"
     lane, reason = "none", "-"
-    if f.is_synthetic or f.is_passed:
-        lane, reason = "", ""   # neither is a stored body: no lane is chosen
+    if f.is_synthetic or cell.is_passed:
+        # Neither lies in a store: there is nothing to choose from.
+        lane, reason = ("body", "pass" if cell.is_passed else "synthetic") if sends else ("none", "-")
     elif sends and (length is not None or not body.length_known or reasons):
         sent = length if part is None else part[1] - part[0] + 1
         lane, reason = lane_of(sent if body.length_known else None, length, reasons, is_running)
-    return Answer(status, body, part, content_range, sends, framing, lane, reason, not f.is_passed and not f.is_synthetic)
+    variant = stored(obj, is_running).encoding
+    return Answer(status, body, part, content_range, sends, framing, lane, variant, reason, not cell.is_passed and not f.is_synthetic)

@@ -22,14 +22,14 @@ DIFFERENCES = [
      lambda c, o, t: passed_head(c), "all"),
     ("bodies in br and zstd are unpacked for those who do not take them, so the answers vary", lambda c, o, t: c.obj.encoding in ("br", "zstd"), "vary"),
     (LUCK + "varnishd may have all of a body that passes before it makes the head: then it knows the length",
-     lambda c, o, t: c.obj.feature.is_passed and o.framing in ("chunked", "close") and t.status != 503, "content-length transfer-encoding status content-range body"),
+     lambda c, o, t: c.is_passed and o.framing in ("chunked", "close") and t.status != 503, "content-length transfer-encoding status content-range body"),
     (LUCK + "of a body that is not streamed, others who wait for it may get the head before varnishd has noted its end",
      lambda c, o, t: c.state == "joined" and not c.obj.streams, "content-length transfer-encoding status content-range body"),
 ]
 
 
 def passed_head(cell):
-    return cell.obj.feature.is_passed and cell.req.method == "HEAD"
+    return cell.is_passed and cell.req.method == "HEAD"
 
 
 def view(cell, resp):
