@@ -84,10 +84,18 @@ static YIELDS enum rc keep_piece(struct esi_doc *doc, const struct esi_op *op)
 
 /* ---- includes ---- */
 
-static void wake_docs(struct esi_family *family)
+/* There is news: each looks again at what it waits for. */
+static void wake_family(struct esi_family *family)
 {
     LIST_FOREACH (at, &family->docs) {
-        fiber_wake(CONTAINER_OF(at, struct esi_doc, link)->fiber);
+        struct esi_doc *doc = CONTAINER_OF(at, struct esi_doc, link);
+        fiber_wake(doc->fiber);
+        LIST_FOREACH (child_at, &doc->children) {
+            struct esi_child *child = CONTAINER_OF(child_at, struct esi_child, link);
+            if (!child->is_done && child->fiber != NULL) {
+                fiber_wake(child->fiber);
+            }
+        }
     }
 }
 
@@ -98,6 +106,33 @@ static bool is_at_front(const struct esi_doc *doc)
         doc = doc->self->doc;
     }
     return doc->self == NULL;
+}
+
+static bool is_wanted(const struct esi_doc *doc)
+{
+    while (doc->rc == RC_OK && doc->self != NULL) {
+        doc = doc->self->doc;
+    }
+    return doc->rc == RC_OK;
+}
+
+bool esi__await_turn(const struct request *req)
+{
+    if (req->top == NULL) {
+        return false;
+    }
+    const struct esi_child *child = req->transport_arg;
+    CHECK_OBJ(child, ESI_CHILD_MAGIC);
+    if (child->is_front && is_at_front(child->doc)) {
+        return false;
+    }
+    while (!(child->is_front && is_at_front(child->doc))) {
+        if (!is_wanted(child->doc) || fiber_is_cancelled(fiber_self())) {
+            return false;
+        }
+        esi__wait();
+    }
+    return true;
 }
 
 static bool may_start(const struct esi_doc *doc)
@@ -179,7 +214,7 @@ static YIELDS enum rc take_child(struct esi_doc *doc, struct esi_child *child)
 {
     child->is_front = true;
     doc->front_since_ns = clock_mono_ns();
-    wake_docs(doc->family);
+    wake_family(doc->family);
     for (;;) {
         bool was_any;
         enum rc rc = take_some(doc, child, &was_any);
@@ -213,7 +248,7 @@ static void end_child(struct esi_doc *doc, struct esi_child *take_child)
     esi_child__free(&take_child);
     CHECK(doc->family->children > 0);
     doc->family->children--;
-    wake_docs(doc->family);
+    wake_family(doc->family);
 }
 
 static YIELDS enum rc include_one(struct esi_doc *doc, const struct esi_op *op)
@@ -299,11 +334,11 @@ static YIELDS enum rc deliver_doc(struct esi_doc *doc)
 /* Nobody wants the rest: what was started ends as soon as it notices. */
 static YIELDS void end_children(struct esi_doc *doc)
 {
+    if (!list_is_empty(&doc->children)) {
+        wake_family(doc->family);
+    }
     while (!list_is_empty(&doc->children)) {
         struct esi_child *child = CONTAINER_OF(doc->children.next, struct esi_child, link);
-        if (!child->is_done && child->fiber != NULL) {
-            fiber_wake(child->fiber);
-        }
         while (!child->is_done) {
             esi__wait();
         }

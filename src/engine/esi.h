@@ -19,4 +19,9 @@ size_t esi__child_bytes(const struct params *params);
  * the sink returned, or why the body broke off: then the client must be cut off.  Yields. */
 YIELDS MUST_USE enum rc esi__deliver(struct request *req, esi_sink_fn *sink, void *arg);
 
+/* The request is an include's, and wants something that those before it may have: waits until it is
+ * its turn, when nothing is before it.  False: it is no include, it is its turn already, or nobody
+ * wants it any more.  Yields. */
+YIELDS bool esi__await_turn(const struct request *req);
+
 #endif

@@ -60,6 +60,24 @@ static size_t gather(struct esi_child *child, const void *ptr, size_t len)
     return some;
 }
 
+/* Until the document has taken some.  A body that outgrew its store goes on at the pace of the
+ * slowest of its readers, and what is at the front may be one that waits for this: so that wait has
+ * an end.  False: it came. */
+static YIELDS bool wait_for_room(struct esi_child *child)
+{
+    const struct request *req = &child->req;
+    if (req->oc == NULL || obj_is_whole(req->oc)) {
+        esi__wait();
+        return true;
+    }
+    uint64_t most_ns = param(req->engine->conf.params, send_timeout);
+    enum rc rc = fiber_wait(clock_after(clock_mono_ns(), most_ns));
+    if (rc == RC_CANCELLED) {
+        fiber_yield();
+    }
+    return rc != RC_TIMEOUT;
+}
+
 /* As the document's sink would take them. */
 static YIELDS enum rc hand_over(void *arg, const void *ptr, size_t len)
 {
@@ -78,8 +96,8 @@ static YIELDS enum rc hand_over(void *arg, const void *ptr, size_t len)
         if (child->is_front) {
             fiber_wake(child->doc->fiber);
         }
-        if (len > 0) {
-            esi__wait();
+        if (len > 0 && !wait_for_room(child)) {
+            return RC_TIMEOUT;
         }
     }
     return RC_OK;

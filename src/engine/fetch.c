@@ -6,6 +6,7 @@
  * The head is fetched on the fiber of whoever needs it, so that an answer that cannot be cached
  * goes on to that client through this very buffer.  Only when it is to be stored does the body get
  * a fiber of its own: then nobody's slow connection holds it up. */
+#include "engine/esi.h"
 #include "engine/fetch_priv.h"
 #include "engine/filtering.h"
 #include "engine/req_body.h"
@@ -346,6 +347,9 @@ enum rc fetch__connect(struct fetch *f, bool fresh)
         ask.server = &f->server;
     }
     enum rc rc = backend_get(backend, &ask, &f->conn);
+    if (UNLIKELY(rc == RC_LIMIT) && f->req != NULL && esi__await_turn(f->req)) {
+        rc = backend_get(backend, &ask, &f->conn);
+    }
     if (rc != RC_OK) {
         vslb_printf(&f->log, SLT_FetchError, "backend %s: %s", backend_name(backend),
                     backend_failure(rc));

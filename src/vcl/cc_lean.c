@@ -74,8 +74,9 @@ static bool may_esi(const struct vcl_program *prog)
 {
     for (unsigned i = 0; i < prog->code.count; i++) {
         const struct vcl_insn *insn = &prog->code.at[i];
-        if (insn->op == VCL_OP_SET &&
-            (insn->c == VCL_VAR_BERESP_DO_ESI || insn->c == VCL_VAR_BERESP_FILTERS)) {
+        bool sets_filters = insn->op == VCL_OP_SET &&
+                            (insn->c == VCL_VAR_BERESP_DO_ESI || insn->c == VCL_VAR_BERESP_FILTERS);
+        if (sets_filters || insn->op == VCL_OP_ADDFILTER) {
             return true;
         }
     }

@@ -136,7 +136,7 @@ struct vcl_program {
     struct vcl_module_filter *module_filters; /* of all imports */
     unsigned module_filters_count;
     struct vcl_filters filters[2]; /* by side */
-    bool may_esi;                  /* sets beresp.do_esi or beresp.filters */
+    bool may_esi;                  /* sets beresp.do_esi or beresp.filters, or adds filters */
     bool may_roll_back;            /* has calls of std.rollback, or of modules of others */
     unsigned priv_calls;
     unsigned regs; /* how many registers the largest expression needs */
