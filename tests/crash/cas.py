@@ -62,7 +62,8 @@ class Run:
                 with Peer(self.daemon.mc_port) as peer:
                     while not self.is_over:
                         self.step(peer, key, me)
-            except (OSError, AssertionError) as e:
+            except (OSError, AttributeError, AssertionError) as e:
+                # AttributeError: the stream ended where an answer would begin.
                 if isinstance(e, AssertionError) and "the stream ends" not in str(e):
                     self.wrong.append(str(e))
                     return
@@ -71,8 +72,8 @@ class Run:
     @staticmethod
     def found(peer, name, is_there):
         """A worker serves before it has taken back all that the one before has left."""
+        got = peer.get(name, "gets")  # which may have waited for a worker, too
         end = time.monotonic() + 10
-        got = peer.get(name, "gets")
         while got is None and is_there and time.monotonic() < end:
             time.sleep(0.02)
             got = peer.get(name, "gets")
@@ -165,6 +166,8 @@ def main():
         daemon.http = daemon.address
         run = Run(daemon, args.seed)
         kills = run.go(args.seconds)
+        if run.wrong:
+            print(daemon.output())
         print(f"seed {args.seed}: {kills} kills, {run.wins} exchanges, {run.losses} lost them")
     for line in run.wrong:
         print(line)
