@@ -173,7 +173,8 @@ void kv__fill(struct kv_session *s, const struct kv_get *ask, const struct cache
     item->ttl_s = kv__ttl_left_s(&times, wrk_real_ns(kv__wrk(s)));
     item->was_hit = seen->was_used;
     item->idle_s = seen->idle_s;
-    item->is_stale = keyed.is_stale;
+    /* A page may be used past its time. */
+    item->is_stale = keyed.is_stale || item->ttl_s == 0;
     promise(ask, seen, item);
 }
 

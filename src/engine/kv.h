@@ -36,8 +36,7 @@ struct kv_session {
     struct str client_addr, client_port; /* both ends, as those of a request (engine.h) */
     struct str server_addr, server_port;
     bool is_unix;
-    uint32_t vxid;    /* of the session: its transactions say so in the log */
-    struct vslb *log; /* of the session, which gets links to them; or NULL */
+    uint32_t vxid;    /* of the session: its transactions are linked from it in the log */
     uint64_t wait_ns; /* how long a call may wait for an object on its way; 0: not at all */
 
     /* After RC_DENIED, RC_MALFORMED or RC_UNSUPPORTED, until the next call: a line of text for the

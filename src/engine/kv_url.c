@@ -100,9 +100,9 @@ static void fill(struct kv_session *s, struct kv_url *u, struct str command)
 static void log_begin(struct kv_session *s, struct kv_url *u)
 {
     struct request *req = &u->req;
-    if (s->log != NULL) {
-        vslb_printf(s->log, SLT_Link, "req %u rxreq", req->vxid);
-    }
+    struct vslb session;
+    engine_log_open(s->engine, &session, s->vxid | VSL_CLIENTMARKER);
+    vslb_printf(&session, SLT_Link, "req %u rxreq", req->vxid);
     engine_log_open(s->engine, &req->log, req->vxid | VSL_CLIENTMARKER);
     vslb_printf(&req->log, SLT_Begin, "req %u rxreq", s->vxid);
     req->t_prev_ns = req->t_first_ns;

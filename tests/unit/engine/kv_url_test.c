@@ -268,6 +268,7 @@ static void ending(void *arg)
     struct kv_item item;
     assert_int_equal(kv_get(&s, &ask, &item), RC_OK);
     assert_int_equal(item.ttl_s, 0);
+    assert_true(item.is_stale && item.has_won);
     kv_release(&item);
     assert_int_equal(kv_touch(&s, STR("//h/p"), 1000), RC_OK);
     assert_int_equal(kv_get(&s, &ask, &item), RC_OK);
@@ -531,7 +532,8 @@ static void commands_are_logged(void **state)
 {
     (void)state;
     const struct act act = {.fn = in_the_log, .answers = no_answers};
-    static const char *const records[] = {"Begin req 4711 rxreq",
+    static const char *const records[] = {"Link req ",
+                                          "Begin req 4711 rxreq",
                                           "Timestamp Start:",
                                           "VCL_use script",
                                           "ReqStart 192.0.2.1 1234 mc",
