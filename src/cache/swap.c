@@ -107,7 +107,7 @@ static enum rc compare(const struct objhead *head, const struct cache_swap *want
         bool is_whole = is_stored(oc);
         is_coming = is_coming || !(is_whole || want->ignores_coming);
         is_there = is_there ||
-                   (is_whole && is_alive(oc, now_ns) && !is_banned(&head->cache->bans, oc, NULL));
+                   (is_whole && is_alive(oc, now_ns) && !bans__has_missed(&head->cache->bans, oc));
     }
     if (!is_there && !is_coming) {
         return when == CACHE_IF_NONE ? RC_OK : RC_NOT_FOUND;

@@ -16,6 +16,7 @@
 #include "base/rng.h"
 #include "cache/cache_ban.h"
 #include "cache/cache_swap.h"
+#include "http/http.h"
 #include "rig.h"
 
 static struct cache_swap swap_of(unsigned key, enum cache_when when, uint64_t cas)
@@ -190,6 +191,27 @@ static void time_and_bans(void *arg)
     assert_int_equal(put(rig, CACHE_IF_NONE, &cas, "three"), RC_OK);
     assert_body(rig, "three");
     assert_int_equal(live(rig), 1);
+}
+
+/* Comparing, which has no request, leaves bans on requests to who has one. */
+static void bans_on_requests(void *arg)
+{
+    struct rig *rig = arg;
+    uint64_t cas = 0;
+    char text[64];
+    struct sb why = sb_of(text, sizeof text);
+    struct http_hdr fields[2];
+    struct http http;
+    http_init(&http, fields, 2);
+    assert_int_equal(http_set_url(&http, STR("/bad")), RC_OK);
+    assert_int_equal(put(rig, CACHE_ALWAYS, &cas, "one"), RC_OK);
+    assert_int_equal(cache_ban(rig->cache, STR("req.url == /bad"), &why), RC_OK);
+    uint64_t loser = cas + 1;
+    assert_int_equal(put(rig, CACHE_IF_CAS, &loser, "x"), RC_EXISTS);
+    const struct cache_ask ask = {.digest = rig_key(1), .http = &http};
+    struct cache_seen seen;
+    assert_int_equal(cache_find(rig->cache, &ask, &seen), RC_NOT_FOUND);
+    assert_int_equal(live(rig), 0);
 }
 
 static void attributes(void *arg)
@@ -632,6 +654,7 @@ static void on_loops(fiber_fn *fn)
     }
 ALONE(what_is_there_is_compared, comparing)
 ALONE(what_cannot_be_used_is_not_there, time_and_bans)
+ALONE(bans_on_requests_are_for_requests, bans_on_requests)
 ALONE(attributes_are_kept, attributes)
 ALONE(siblings_go_together, siblings)
 ALONE(what_is_held_is_never_inserted_later, all_that_is_held)
@@ -645,6 +668,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_there_is_compared),
         cmocka_unit_test(what_cannot_be_used_is_not_there),
+        cmocka_unit_test(bans_on_requests_are_for_requests),
         cmocka_unit_test(attributes_are_kept),
         cmocka_unit_test(siblings_go_together),
         cmocka_unit_test(what_is_held_is_never_inserted_later),
