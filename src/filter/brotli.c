@@ -13,7 +13,7 @@
 #include "filter/states_priv.h"
 
 /* 512 KiB behind: a state of about 1.5 MiB at middling quality. */
-enum { WINDOW_BITS = 19 };
+enum { WINDOW_BITS_MIN = 10, WINDOW_BITS = 19 };
 
 static void *br_alloc(void *opaque, size_t bytes)
 {
@@ -132,7 +132,11 @@ static enum rc brotli_begin(void *self, const struct filter_env *env)
     b->br = BrotliEncoderCreateInstance(br_alloc_anyway, br_free, env->states);
     CHECK(b->br != NULL);
     CHECK(BrotliEncoderSetParameter(b->br, BROTLI_PARAM_QUALITY, env->brotli_quality));
-    CHECK(BrotliEncoderSetParameter(b->br, BROTLI_PARAM_LGWIN, WINDOW_BITS));
+    int bits = codec_window_bits(env->body_len, WINDOW_BITS_MIN, WINDOW_BITS);
+    CHECK(BrotliEncoderSetParameter(b->br, BROTLI_PARAM_LGWIN, (uint32_t)bits));
+    if (env->body_len <= UINT32_MAX) {
+        CHECK(BrotliEncoderSetParameter(b->br, BROTLI_PARAM_SIZE_HINT, (uint32_t)env->body_len));
+    }
     return states_is_over(env->states) ? RC_LIMIT : RC_OK;
 }
 

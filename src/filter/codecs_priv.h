@@ -16,6 +16,10 @@ extern const struct codec codec_buffer, codec_regex, codec_rewrite;
 enum rc codec_fail(const struct filter_env *env, enum rc rc, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
+/* The smallest window, as a power of two between these, that a body of this length fits into; most:
+ * its length is not known.  What is known to be small gets a small state. */
+int codec_window_bits(size_t body_len, int least, int most);
+
 /* A record of Varnish's tag Gzip: what: G (compressed), U (decompressed), u (checked). */
 void codec_log_gzip(const struct filter_env *env, char what, const struct gzip_bits *bits);
 

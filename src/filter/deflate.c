@@ -27,7 +27,7 @@
 #include "filter/codecs_priv.h"
 #include "filter/states_priv.h"
 
-enum { DEFLATE_MAGIC = 0x58c3a90e, EMPTY_BLOCK_BITS = 10, MARK_BYTES = 32 };
+enum { DEFLATE_MAGIC = 0x58c3a90e, EMPTY_BLOCK_BITS = 10, MARK_BYTES = 32, WINDOW_BITS_MIN = 10 };
 
 /* No name, no time, made on Unix. */
 const char deflate_head[DEFLATE_HEAD_BYTES] = {'\x1f', '\x8b', 8, 0, 0, 0, 0, 0, 0, 3};
@@ -54,6 +54,15 @@ uint32_t gzip_crc_join(uint32_t first, uint32_t second, uint64_t second_bytes)
     return (uint32_t)crc32_combine64(first, second, (z_off64_t)second_bytes);
 }
 
+int codec_window_bits(size_t body_len, int least, int most)
+{
+    int bits = least;
+    while (bits < most && body_len > (size_t)1 << bits) {
+        bits++;
+    }
+    return bits;
+}
+
 enum rc deflate_new(const struct filter_env *env, struct deflate **out)
 {
     *out = NULL;
@@ -68,8 +77,10 @@ enum rc deflate_new(const struct filter_env *env, struct deflate **out)
     d->z.opaque = env->states;
     CHECK(env->gzip_level >= 0);
     CHECK(env->gzip_level <= 9);
-    int z = deflateInit2(&d->z, env->gzip_level, Z_DEFLATED, -MAX_WBITS, env->gzip_memlevel,
-                         Z_DEFAULT_STRATEGY);
+    /* Tables, too, for as many symbols as there can be. */
+    int bits = codec_window_bits(env->body_len, WINDOW_BITS_MIN, MAX_WBITS);
+    int memlevel = env->gzip_memlevel < bits - 6 ? env->gzip_memlevel : bits - 6;
+    int z = deflateInit2(&d->z, env->gzip_level, Z_DEFLATED, -bits, memlevel, Z_DEFAULT_STRATEGY);
     if (z != Z_OK) {
         CHECK(z == Z_MEM_ERROR);
         states_free(env->states, d);

@@ -131,6 +131,10 @@ static enum rc zstd_begin(void *self, const struct filter_env *env)
     set(z->zs, ZSTD_c_compressionLevel, (int)env->zstd_level);
     set(z->zs, ZSTD_c_windowLog, ENCODE_WINDOW_LOG);
     set(z->zs, ZSTD_c_checksumFlag, 1);
+    if (env->body_len != SIZE_MAX) {
+        /* It is written down, so the other side takes no more memory than the body needs. */
+        CHECK(!ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(z->zs, env->body_len)));
+    }
     return RC_OK;
 }
 

@@ -20,6 +20,8 @@ static const struct pair pairs[] = {
     {"gzip", &codec_gzip, &codec_gunzip, "gzip -c", "gzip -dc", true},
 };
 enum { PAIRS = 3 };
+/* Enough for a state that packs 1 KiB, too little for one that does not know. */
+static const size_t p_most[] = {800 << 10, 200 << 10, 100 << 10};
 
 static void there_and_back(void **state)
 {
@@ -94,6 +96,37 @@ static void what_would_expand_too_much_is_refused(void **state)
         bytes_free(&packed);
     }
     free(zeros);
+}
+
+/* What is known to be small takes little memory, on both sides. */
+static void a_known_length_makes_small_states(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 1000, 1024, 1025, 20000, 100000};
+    for (unsigned n = 0; n < 7 * PAIRS; n++) {
+        const struct pair *pair = &pairs[n % PAIRS];
+        struct bytes text = text_of(sizes[n / PAIRS], n);
+        struct way way = {.codecs = {pair->pack}, .env = WAY_ENV};
+        way.env.body_len = text.len;
+        assert_int_equal(way_run(&way, text.ptr, text.len), RC_OK);
+        struct bytes packed = way.out;
+        struct bytes unaware = made_by(pair->pack, NULL, text.ptr, text.len);
+        assert_true(packed.len <= unaware.len + unaware.len / 50 + 16);
+        struct way open = {.codecs = {pair->open}, .env = WAY_ENV};
+        way_all(&open, packed.ptr, packed.len, RC_OK, text.ptr, text.len);
+        bytes_free(&packed);
+        if (text.len > 900 && text.len < 1100) {
+            struct filter_states *states = filter_states_new(p_most[n % PAIRS], NULL);
+            way.env.states = states;
+            assert_int_equal(way_run(&way, text.ptr, text.len), RC_OK);
+            bytes_free(&way.out);
+            way.env.body_len = SIZE_MAX;
+            assert_int_equal(way_run(&way, text.ptr, text.len), RC_LIMIT);
+            filter_states_free(&states);
+        }
+        bytes_free(&unaware);
+        bytes_free(&text);
+    }
 }
 
 static void damage_is_found(void **state)
@@ -266,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back),
+        cmocka_unit_test(a_known_length_makes_small_states),
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(testing_is_opening_without_a_result),
         cmocka_unit_test(what_would_expand_too_much_is_refused),
