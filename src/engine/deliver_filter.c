@@ -243,7 +243,7 @@ enum rc deliver_filter__settle(struct request *req, struct http *resp, uint64_t 
     if (delivery == NULL) {
         return refuse(req, RC_LIMIT, STR_NONE);
     }
-    *delivery = (struct delivery){.reason = STR_NONE};
+    *delivery = (struct delivery){.reason = STR_NONE, .from_bytes = *body_len};
     struct str unknown = STR_NONE;
     enum rc rc = make_plan(req, &delivery->plan, &unknown);
     if (rc != RC_OK) {
@@ -270,6 +270,7 @@ enum rc deliver_filter__open(struct request *req)
 {
     struct delivery *delivery = req->delivery;
     struct filter_env env = filtering__env(req->wrk, req->arena, &delivery->notes, &req->log);
+    env.body_len = (size_t)delivery->from_bytes;
     struct str failed = STR_NONE;
     enum rc rc =
         chain_new(&delivery->plan, 0, delivery->plan.steps_count, &env, &delivery->chain, &failed);

@@ -98,6 +98,7 @@ struct delivery {
     struct filter_notes notes;
     struct chain *chain;
     uint64_t calls;
+    uint64_t from_bytes; /* the body's length before any filter; UINT64_MAX: not known */
 };
 
 /* Where body bytes go when their head is out: through the filters, if there are any, and as far as

@@ -173,7 +173,10 @@ static void gunzip_whole(struct gunzip *g, struct codec_io *io)
         return;
     }
     size_t len = le32_at(io->in + io->in_len - 4);
-    if (len > WHOLE_BYTES_MAX) {
+    const struct filter_env *env = g->env;
+    bool is_bomb = env->expand_ratio_max != 0 && len > env->expand_floor_bytes &&
+                   len / env->expand_ratio_max >= io->in_len;
+    if (len > WHOLE_BYTES_MAX || is_bomb) {
         return;
     }
     char *to = len <= io->room ? io->out : states_alloc(g->env->states, len);

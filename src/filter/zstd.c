@@ -10,6 +10,7 @@
  * stable; they have been there unchanged since its first release, and without them a state could
  * only be counted after it was taken. */
 #define ZSTD_STATIC_LINKING_ONLY
+#include <limits.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -131,9 +132,8 @@ static enum rc zstd_begin(void *self, const struct filter_env *env)
     set(z->zs, ZSTD_c_compressionLevel, (int)env->zstd_level);
     set(z->zs, ZSTD_c_windowLog, ENCODE_WINDOW_LOG);
     set(z->zs, ZSTD_c_checksumFlag, 1);
-    if (env->body_len != SIZE_MAX) {
-        /* It is written down, so the other side takes no more memory than the body needs. */
-        CHECK(!ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(z->zs, env->body_len)));
+    if (env->body_len <= INT_MAX) {
+        set(z->zs, ZSTD_c_srcSizeHint, (int)env->body_len);
     }
     return RC_OK;
 }
