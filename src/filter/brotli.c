@@ -120,16 +120,28 @@ const struct codec codec_unbrotli = {.bytes = sizeof(struct unbrotli),
 
 /* ---- brotli ---- */
 
+/* From here on a block takes many milliseconds; and what a state takes then: 9 has the largest
+ * tables. */
+enum { SLOW_QUALITY = 9, SLOW_9_BYTES = 40 << 20, SLOW_BYTES = 16 << 20 };
+
 struct brotli {
     const struct filter_env *env;
     BrotliEncoderState *br;
+    size_t charged_bytes;
 };
 
 static enum rc brotli_begin(void *self, const struct filter_env *env)
 {
     struct brotli *b = self;
     b->env = env;
-    b->br = BrotliEncoderCreateInstance(br_alloc_anyway, br_free, env->states);
+    bool is_slow = env->brotli_quality >= SLOW_QUALITY;
+    size_t charge = env->brotli_quality == SLOW_QUALITY ? SLOW_9_BYTES : SLOW_BYTES;
+    if (is_slow && !states_charge(env->states, charge)) {
+        return RC_LIMIT;
+    }
+    b->charged_bytes = is_slow ? charge : 0;
+    b->br = is_slow ? BrotliEncoderCreateInstance(NULL, NULL, NULL)
+                    : BrotliEncoderCreateInstance(br_alloc_anyway, br_free, env->states);
     CHECK(b->br != NULL);
     CHECK(BrotliEncoderSetParameter(b->br, BROTLI_PARAM_QUALITY, env->brotli_quality));
     int bits = codec_window_bits(env->body_len, WINDOW_BITS_MIN, WINDOW_BITS);
@@ -151,7 +163,7 @@ static enum rc brotli_step(void *self, struct codec_io *io)
                                                        &br.room, &br.out, NULL);
         br_close(io, &br);
         CHECK(done);
-        if (states_is_over(b->env->states)) {
+        if (b->charged_bytes == 0 && states_is_over(b->env->states)) {
             return codec_fail(b->env, RC_LIMIT, "No memory to compress");
         }
         if (BrotliEncoderIsFinished(b->br)) {
@@ -170,7 +182,16 @@ static void brotli_end(void *self)
     if (b->br != NULL) {
         BrotliEncoderDestroyInstance(b->br);
     }
+    states_refund(b->env->states, b->charged_bytes);
 }
 
-const struct codec codec_brotli = {
-    .bytes = sizeof(struct brotli), .begin = brotli_begin, .step = brotli_step, .end = brotli_end};
+static bool brotli_is_slow(const void *self)
+{
+    return ((const struct brotli *)self)->charged_bytes > 0;
+}
+
+const struct codec codec_brotli = {.bytes = sizeof(struct brotli),
+                                   .begin = brotli_begin,
+                                   .step = brotli_step,
+                                   .end = brotli_end,
+                                   .is_slow = brotli_is_slow};

@@ -37,6 +37,7 @@ struct link {
     const struct codec *codec;
     void *self;
     bool is_begun;
+    bool is_slow;
     struct filter_env env;
     uint64_t in_bytes, out_bytes;
 };
@@ -138,7 +139,9 @@ static enum rc begin_link(struct chain *chain, struct link *link, enum filter_si
         link->env.body_len = SIZE_MAX; /* what the first stage makes of it */
     }
     link->is_begun = true;
-    return link->codec->begin == NULL ? RC_OK : link->codec->begin(link->self, &link->env);
+    enum rc rc = link->codec->begin == NULL ? RC_OK : link->codec->begin(link->self, &link->env);
+    link->is_slow = rc == RC_OK && link->codec->is_slow != NULL && link->codec->is_slow(link->self);
+    return rc;
 }
 
 enum rc chain_new(const struct plan *plan, unsigned from, unsigned to, const struct filter_env *env,
@@ -270,6 +273,18 @@ static bool can_run(const struct stage *stage)
     return !stage->is_done && (stage->in_len > 0 || stage->is_end || stage->is_full);
 }
 
+struct job {
+    struct link *link;
+    struct codec_io io;
+    enum rc rc;
+};
+
+static void step(void *arg)
+{
+    struct job *job = arg;
+    job->rc = job->link->codec->step(job->link->self, &job->io);
+}
+
 /* Runs one stage; what it makes is offered to the one behind it. */
 static YIELDS enum rc run_stage(struct chain *chain, unsigned at, char *out, size_t room)
 {
@@ -280,8 +295,14 @@ static YIELDS enum rc run_stage(struct chain *chain, unsigned at, char *out, siz
         given = STEP_BYTES;
     }
     bool is_end = stage->is_end && given == stage->in_len;
-    struct codec_io io = {stage->in, given, is_end, out, room};
-    enum rc rc = link->codec->step(link->self, &io);
+    struct job job = {.link = link, .io = {stage->in, given, is_end, out, room}};
+    if (link->is_slow) {
+        offload(step, &job);
+    } else {
+        step(&job);
+    }
+    const struct codec_io io = job.io;
+    enum rc rc = job.rc;
     CHECK(io.in_len <= given);
     CHECK(io.room <= room);
     size_t taken = given - io.in_len, made = room - io.room;

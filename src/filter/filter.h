@@ -88,6 +88,9 @@ struct codec {
      * said RC_EOF; the next codec gets it in one piece, with is_end.  Stays where it is until
      * `end`.  STR_NONE: all was written to `out` this time. */
     struct str (*whole)(void *self);
+    /* Whether a `step` takes many milliseconds: then it runs on an offload thread, and its fiber
+     * waits.  It may not log, and its memory is not env->states'.  NULL: it does not. */
+    bool (*is_slow)(const void *self);
 };
 
 /* Where the parts of a gzip body lie, by which it can be stitched into another

@@ -141,10 +141,34 @@ void *states_alloc_anyway(struct filter_states *states, size_t bytes)
     return block + 1;
 }
 
+static bool has_room(const struct filter_states *states, size_t bytes)
+{
+    return states == NULL ||
+           (bytes <= states->bytes_max && states->out_bytes <= states->bytes_max - bytes);
+}
+
+bool states_charge(struct filter_states *states, size_t bytes)
+{
+    if (!has_room(states, bytes)) {
+        return false;
+    }
+    if (states != NULL) {
+        states->out_bytes += bytes;
+    }
+    return true;
+}
+
+void states_refund(struct filter_states *states, size_t bytes)
+{
+    if (states != NULL) {
+        CHECK(states->out_bytes >= bytes);
+        states->out_bytes -= bytes;
+    }
+}
+
 void *states_alloc(struct filter_states *states, size_t bytes)
 {
-    if (states != NULL &&
-        (bytes > states->bytes_max || states->out_bytes > states->bytes_max - bytes)) {
+    if (!has_room(states, bytes)) {
         return NULL;
     }
     return states_alloc_anyway(states, bytes);

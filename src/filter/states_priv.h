@@ -14,6 +14,10 @@ void *states_alloc(struct filter_states *states, size_t bytes);
  * whether that was too much, and ends. */
 void *states_alloc_anyway(struct filter_states *states, size_t bytes);
 bool states_is_over(const struct filter_states *states);
+/* Puts memory on the account that comes from elsewhere, because it is taken on another thread.
+ * false: that would be more than may be out, and it was not. */
+bool states_charge(struct filter_states *states, size_t bytes);
+void states_refund(struct filter_states *states, size_t bytes);
 /* block may be NULL. */
 void states_free(struct filter_states *states, void *block);
 

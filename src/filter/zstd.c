@@ -19,6 +19,8 @@
 #include "filter/states_priv.h"
 
 enum { DECODE_WINDOW_LOG = 23, ENCODE_WINDOW_LOG = 20 };
+/* What a level would have beyond these is for larger windows. */
+enum { CHAIN_LOG_MAX = ENCODE_WINDOW_LOG + 1, HASH_LOG_MAX = ENCODE_WINDOW_LOG };
 
 static void *zs_alloc(void *opaque, size_t bytes)
 {
@@ -116,25 +118,42 @@ const struct codec codec_unzstd = {
 
 /* ---- zstd ---- */
 
+/* From here on a block takes many milliseconds; and what one takes at most. */
+enum { SLOW_LEVEL = 13, SLOW_BYTES = 16 << 20 };
+
 struct zstd {
     const struct filter_env *env;
     ZSTD_CCtx *zs;
+    size_t charged_bytes;
 };
+
+static int at_most(unsigned value, unsigned most)
+{
+    return (int)(value < most ? value : most);
+}
 
 static enum rc zstd_begin(void *self, const struct filter_env *env)
 {
     struct zstd *z = self;
     z->env = env;
-    z->zs = ZSTD_createCCtx_advanced(memory_of(env));
+    bool is_slow = env->zstd_level >= SLOW_LEVEL;
+    if (is_slow && !states_charge(env->states, SLOW_BYTES)) {
+        return RC_LIMIT;
+    }
+    z->charged_bytes = is_slow ? SLOW_BYTES : 0;
+    z->zs = is_slow ? ZSTD_createCCtx() : ZSTD_createCCtx_advanced(memory_of(env));
     if (z->zs == NULL) {
         return RC_LIMIT;
     }
     set(z->zs, ZSTD_c_compressionLevel, (int)env->zstd_level);
-    set(z->zs, ZSTD_c_windowLog, ENCODE_WINDOW_LOG);
     set(z->zs, ZSTD_c_checksumFlag, 1);
     if (env->body_len <= INT_MAX) {
         set(z->zs, ZSTD_c_srcSizeHint, (int)env->body_len);
     }
+    ZSTD_compressionParameters p = ZSTD_getCParams((int)env->zstd_level, 0, 0);
+    set(z->zs, ZSTD_c_windowLog, at_most(p.windowLog, ENCODE_WINDOW_LOG));
+    set(z->zs, ZSTD_c_chainLog, at_most(p.chainLog, CHAIN_LOG_MAX));
+    set(z->zs, ZSTD_c_hashLog, at_most(p.hashLog, HASH_LOG_MAX));
     return RC_OK;
 }
 
@@ -159,8 +178,18 @@ static enum rc zstd_step(void *self, struct codec_io *io)
 
 static void zstd_end(void *self)
 {
-    (void)ZSTD_freeCCtx(((struct zstd *)self)->zs);
+    struct zstd *z = self;
+    (void)ZSTD_freeCCtx(z->zs);
+    states_refund(z->env->states, z->charged_bytes);
 }
 
-const struct codec codec_zstd = {
-    .bytes = sizeof(struct zstd), .begin = zstd_begin, .step = zstd_step, .end = zstd_end};
+static bool zstd_is_slow(const void *self)
+{
+    return ((const struct zstd *)self)->charged_bytes > 0;
+}
+
+const struct codec codec_zstd = {.bytes = sizeof(struct zstd),
+                                 .begin = zstd_begin,
+                                 .step = zstd_step,
+                                 .end = zstd_end,
+                                 .is_slow = zstd_is_slow};

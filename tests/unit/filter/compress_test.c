@@ -3,10 +3,12 @@
 /* Brotli and Zstandard; and all compressing codecs against the command line tools. */
 #include "codec_run.h"
 
+#include <limits.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "filter/states.h"
+#include "support/run_fiber.h"
 
 struct pair {
     const char *name;
@@ -244,6 +246,54 @@ static void states_are_on_the_account(void **state)
     bytes_free(&text);
 }
 
+/* ---- on another thread ---- */
+
+static void turns(void *arg)
+{
+    unsigned *count = arg;
+    while (*count < UINT_MAX) {
+        ++*count;
+        fiber_yield();
+    }
+}
+
+/* One that tries hard does so beside the loop. */
+static void hard_work(void *arg)
+{
+    (void)arg;
+    struct bytes text = text_of(150000, 9);
+    for (unsigned p = 0; p < 2; p++) {
+        struct filter_states *states = filter_states_new(40 << 20, loop_self());
+        struct way way = {.codecs = {pairs[p].pack, pairs[p].open}, .env = WAY_ENV};
+        way.env.brotli_quality = 11;
+        way.env.zstd_level = 19;
+        way.env.states = states;
+        unsigned count = 0;
+        assert_int_equal(fiber_start(turns, &count, "turns"), RC_OK);
+        assert_int_equal(way_run(&way, text.ptr, text.len), RC_OK);
+        /* The loop turned many times, while the chain had a handful of steps to do. */
+        assert_true(count > 100);
+        count = UINT_MAX;
+        fiber_yield();
+        assert_int_equal(way.out.len, text.len);
+        assert_memory_equal(way.out.ptr, text.ptr, text.len);
+        assert_int_equal(filter_states_out_bytes(states), 0);
+        bytes_free(&way.out);
+        filter_states_free(&states);
+        states = filter_states_new(10 << 20, NULL);
+        way.env.states = states;
+        assert_int_equal(way_run(&way, text.ptr, text.len), RC_LIMIT);
+        filter_states_free(&states);
+    }
+    bytes_free(&text);
+}
+
+static void hard_work_does_not_hold_the_loop(void **state)
+{
+    (void)state;
+    run_once(hard_work, NULL);
+}
+
 /* ---- tools ---- */
 
 static struct bytes piped(const char *command, const struct bytes *in)
@@ -306,6 +356,7 @@ int main(void)
         cmocka_unit_test(zstd_frames_are_joined),
         cmocka_unit_test(windows_have_a_ceiling),
         cmocka_unit_test(states_are_on_the_account),
+        cmocka_unit_test(hard_work_does_not_hold_the_loop),
         cmocka_unit_test(others_read_what_is_made_and_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
