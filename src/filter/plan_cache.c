@@ -10,7 +10,10 @@
  *
  * A cache belongs to one thread.  It has SETS * WAYS places; the one of a set that was not used
  * last makes room.  Questions with keys longer than KEY_MAX are planned each time, and so are plans
- * with filters that came from elsewhere than the question and the table of built-in ones. */
+ * with filters that came from elsewhere than the question and the table of built-in ones.
+ *
+ * What is to be kept is planned in memory of the cache's own: so a request's workspace, which may
+ * be small, has to hold the plan alone, and not the search for it. */
 #include "filter/plan_priv.h"
 
 #include <stdlib.h>
@@ -19,7 +22,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 
-enum { SETS = 64, WAYS = 2, KEY_MAX = 1024 };
+enum { SETS = 64, WAYS = 2, KEY_MAX = 1024, BLOCK_BYTES = 64 << 10 };
 
 enum source { FROM_WANT, FROM_FILL, FROM_TABLE };
 
@@ -58,6 +61,7 @@ struct plan_cache {
     struct kept *places[SETS][WAYS];
     uint8_t last[SETS]; /* which of each set was used last */
     struct plan_cache_sums sums;
+    char *block; /* for planning; NULL: there was nothing to plan yet */
 };
 
 struct plan_cache *plan_cache_new(void)
@@ -89,6 +93,7 @@ void plan_cache_free(struct plan_cache **cache)
             kept_free(&(*cache)->places[n][m]);
         }
     }
+    free((*cache)->block);
     XFREE(*cache);
 }
 
@@ -341,6 +346,19 @@ static enum rc restore(const struct plan_ask *ask, const struct kept *kept, stru
     return RC_OK;
 }
 
+/* A new plan, in a form that can be kept.  NULL: it is not for keeping, or there is none. */
+static struct kept *plan_to_keep(struct plan_cache *cache, const struct plan_ask *ask,
+                                 struct str key)
+{
+    struct arena arena;
+    struct plan plan;
+    if (cache->block == NULL) {
+        cache->block = xmalloc(BLOCK_BYTES);
+    }
+    arena_init(&arena, cache->block, BLOCK_BYTES);
+    return plan_make(ask, &arena, &plan) == RC_OK ? kept_new(ask, &plan, key) : NULL;
+}
+
 enum rc plan_cached(struct plan_cache *cache, const struct plan_ask *ask, struct arena *arena,
                     struct plan *out)
 {
@@ -362,13 +380,13 @@ enum rc plan_cached(struct plan_cache *cache, const struct plan_ask *ask, struct
         }
     }
     cache->sums.misses++;
-    enum rc rc = plan_make(ask, arena, out);
-    struct kept *kept = rc == RC_OK ? kept_new(ask, out, sb_str(&key)) : NULL;
-    if (kept != NULL) {
-        unsigned way = (cache->last[set] + 1u) % WAYS;
-        kept_free(&places[way]);
-        places[way] = kept;
-        cache->last[set] = (uint8_t)way;
+    struct kept *kept = plan_to_keep(cache, ask, sb_str(&key));
+    if (kept == NULL) {
+        return plan_make(ask, arena, out);
     }
-    return rc;
+    unsigned way = (cache->last[set] + 1u) % WAYS;
+    kept_free(&places[way]);
+    places[way] = kept;
+    cache->last[set] = (uint8_t)way;
+    return restore(ask, kept, arena, out);
 }

@@ -109,6 +109,20 @@ static void names_that_are_out_are_part_of_the_question(void **state)
     plan_cache_free(&cache);
 }
 
+/* A request's workspace holds the plan, and not the search for it. */
+static void a_plan_takes_little_room(void **state)
+{
+    (void)state;
+    struct plan_cache *cache = plan_cache_new();
+    question_of(&kept, FILTER_VFP, "gzip", "(text)m(text) esi regex");
+    kept.arena.cap = 1024;
+    assert_int_equal(plan_cached(cache, &kept.ask, &kept.arena, &kept.plan), RC_OK);
+    assert_int_equal(kept.plan.steps_count, 5);
+    kept.arena.used = 1000;
+    assert_int_equal(plan_cached(cache, &kept.ask, &kept.arena, &kept.plan), RC_LIMIT);
+    plan_cache_free(&cache);
+}
+
 /* A filter that fills gaps is there for the format alone; another of the same look is not. */
 static void a_fill_is_not_its_look_alike(void **state)
 {
@@ -165,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_kept_is_what_would_be_made),
         cmocka_unit_test(names_that_are_out_are_part_of_the_question),
+        cmocka_unit_test(a_plan_takes_little_room),
         cmocka_unit_test(a_fill_is_not_its_look_alike),
         cmocka_unit_test(it_is_bounded),
     };
