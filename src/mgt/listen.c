@@ -156,7 +156,10 @@ static enum rc bind_unix(struct mgt_listen *listen, struct cli_text *why)
 static struct mgt_listen *next_listen(struct mgt_listens *listens, const struct listen_spec *spec)
 {
     struct mgt_listen *listen = &listens->at[listens->count++];
-    *listen = (struct mgt_listen){.spec = *spec, .reserve_fd = -1};
+    /* A whole one on the way here would be a frame of more than 2 KB. */
+    memset(listen, 0, sizeof *listen);
+    listen->spec = *spec;
+    listen->reserve_fd = -1;
     return listen;
 }
 
