@@ -369,7 +369,32 @@ class Matrix:
             time.sleep(0.1)
         self.faults["counters"] += [f"{name} grew by {got}, not {wanted}" for name, (got, wanted) in wrong.items()]
 
-    def run(self, wanted):
+    # ---- updates ----
+
+    def updated(self, obj, address):
+        """A page that memcached's `set` puts in the place of a fetched one is what the next request gets, by the lane of any hit."""
+        name, path = f"update/{obj.name}", f"/{obj.name}/update"
+        new = model.rewritten(table.plain(obj.size))
+        req = table.Req()
+        with Wire(self.daemon.address, timeout=TIMEOUT_S) as wire, Wire(address, timeout=TIMEOUT_S) as mc:
+            for body in (table.plain(obj.size), new):
+                if body is new:
+                    mc.send(b"set http://h.example%s 0 3600 %d\r\n%s\r\n" % (path.encode(), len(new), new))
+                    said = mc.line()
+                    if said != b"STORED":
+                        self.faults[name].append(f"set: {said}")
+                for _ in range(2):
+                    wire.request(path, req)
+                    resp = wire.body_of(wire.head(), "GET")
+                if not resp.is_hit or resp.body != body:
+                    self.faults[name].append(f"hit {resp.is_hit}, body: {first_difference(resp.body, body)}")
+        xid = int(resp.header("x-varnish").split()[0])
+        self.log.wait([xid])
+        wanted = ("fd" if obj.size == "large" else "direct", "identity", "-")
+        if self.log.lanes.get(xid) != wanted:
+            self.faults[name].append(f"lane, variant, reason: {self.log.lanes.get(xid)}, not {wanted}")
+
+    def run(self, wanted, memcached=None):
         hits, others = collections.defaultdict(list), collections.defaultdict(list)
         for cell in wanted:
             (hits if cell.state == "hit" else others)[cell.obj].append(cell)
@@ -384,6 +409,8 @@ class Matrix:
             # Of cells that went wrong nobody knows what was counted.
             if not any(self.faults.values()):
                 self.check_counters(before)
+            for size in table.SIZES if memcached else ():
+                self.updated(table.Obj(table.FEATURES["none"], "identity", size, "length"), memcached)
             self.log.close()
         self.wires.close()
         if self.daemon.counter("MGT.child_panic") + self.daemon.counter("MGT.child_died"):
@@ -394,6 +421,9 @@ class Matrix:
 def run(path, wanted, is_ours, args):
     """Starts a daemon and asks it all of them; (what it said, faults)."""
     origin = Origin()
+    memcached = f"/tmp/objm.{os.getpid()}.mc" if is_ours else None
+    if memcached:
+        args = [*args, "-a", f"mc={memcached},MEMCACHED,mode=666"]
     try:
         with Daemon(path, f"127.0.0.1:{origin.port}", args) as daemon:
             vcl = os.path.join(daemon.dir, "matrix.vcl")
@@ -402,7 +432,7 @@ def run(path, wanted, is_ours, args):
             daemon.cli_ok("vcl.load", "matrix", vcl)
             daemon.cli_ok("vcl.use", "matrix")
             matrix = Matrix(daemon, origin, is_ours)
-            faults = matrix.run(wanted)
+            faults = matrix.run(wanted, memcached)
             return matrix.said, faults
     finally:
         origin.close()

@@ -140,7 +140,8 @@ def needs():
     yield need("ranges", asked(["none", "header"], ["identity"], range="open"), False)
     yield need("synthetic responses", asked(["synthetic"], ["identity"]), False)
     yield need("pass", asked(["pass"], ["identity"]), False)
-    yield need("updates: a `PUT` is passed, and what is stored stays", asked(["none"], ["identity"], method="PUT"), False)
+    yield need("`PUT`, to the backend: it is passed, and what is stored stays", asked(["none"], ["identity"], method="PUT"), False)
+    yield need("updates, in the cache: a page that memcached's `set` or `cas` puts there", asked(["none"], ["identity"]), False)
 
 
 def differences():
