@@ -8,7 +8,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -26,13 +25,18 @@ class Ours(Daemon):
     """Our daemon, with an address for HTTP and one for memcached's protocol."""
 
     def __init__(self, path, options="", args=(), backend="none", **more):
-        self.users = tempfile.NamedTemporaryFile("w", suffix=".users", delete=False)
         super().__init__(path, backend, ("-a", f"mc=127.0.0.1:0,MEMCACHED{options}", "-s", "memory,64m", *args), **more)
         self.mc_port = int(re.search(r"^mc \S+ (\d+)$", self.cli_ok("debug.listen_address"), re.M)[1])
 
     def close(self):
-        os.unlink(self.users.name) if os.path.exists(self.users.name) else None
-        return super().close()
+        """Ends it; what a sanitizer has said of it fails the test."""
+        if self.proc.poll() is None:
+            self.proc.terminate()
+            self.proc.wait(LONG)
+        said = self.output() if self.said("Sanitizer") else ""
+        status = super().close()
+        assert not said, said
+        return status
 
 
 def users_file(path, directory, **users):
