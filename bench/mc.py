@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 from run import machine, say
-from servers import ROOT, BenchError, Objmapperd, Server, process_tree
+from servers import ROOT, BenchError, Objmapperd, Server, free_port, process_tree
 
 LOAD = os.path.join(ROOT, "build/release/bin/mc_load")
 BYTES, KEYS, CONNECTIONS = 1024, 1000, 50
@@ -44,8 +44,11 @@ class Memcached(Server):
 
 
 class Ours(Objmapperd):
+    def __init__(self, cores, origin_port):
+        super().__init__(cores, origin_port)
+        self.mc_port = free_port()
+
     def command(self):
-        self.mc_port = self.port + 1
         words = [w if w != "malloc,1g" else "memory,6g" for w in super().command()]
         return words + ["-a", f"mc=127.0.0.1:{self.mc_port},MEMCACHED"]
 

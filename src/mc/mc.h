@@ -101,7 +101,6 @@ struct mc_request {
     uint64_t initial;
 
     /* Meta. */
-    struct mc_flag flags[MC_FLAGS_MAX];
     unsigned flags_count;
     uint64_t has;        /* bit mc_bit(letter) */
     struct str wire_key; /* as it came */
@@ -114,6 +113,8 @@ struct mc_request {
     uint8_t opaque[4];
     bool wants_key;
 
+    /* What is written before it is read. */
+    struct mc_flag flags[MC_FLAGS_MAX];
     char key_bytes[MC_KEY_MAX];
 };
 

@@ -347,8 +347,7 @@ static enum rc parse_text(struct mc_reader *reader, const char *buf, size_t len,
 
 enum rc mc_parse(struct mc_reader *reader, const char *buf, size_t len, struct mc_request *req)
 {
-    /* The bytes of a decoded key are written before they are read. */
-    memset(req, 0, offsetof(struct mc_request, key_bytes));
+    memset(req, 0, offsetof(struct mc_request, flags));
     req->exptime = req->vivify = req->recache = MC_TIME_NONE;
     if (len == 0) {
         return RC_AGAIN;
