@@ -160,6 +160,7 @@ YIELDS static enum rc store_as_stale(struct kv_session *s, const struct kv_value
         }
         bool is_older = value->cas < old.seen.cas;
         uint64_t seen_cas = old.seen.cas;
+        bool was_promised = old.seen.is_promised;
         kv__drop_old(&old);
         if (!is_older && value->cas != seen_cas) {
             return RC_EXISTS;
@@ -170,6 +171,12 @@ YIELDS static enum rc store_as_stale(struct kv_session *s, const struct kv_value
             .flags = value->flags, .cas = value->new_cas, .is_stale = is_older};
         swap.attrs[OA_KEYED] = obj_keyed_pack(&keyed, text);
         swap.cas = seen_cas;
+        if (is_older) {
+            /* It stands in for what is there, for as long as that would have, and whoever makes a
+             * new one goes on. */
+            swap.times = old.times;
+            swap.is_promised = was_promised;
+        }
         rc = kv__store_pieces(s, &swap, piece, 1, cas);
     } while (rc == RC_EXISTS);
     return rc;

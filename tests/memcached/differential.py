@@ -91,8 +91,8 @@ def meta(rng, key):
         return f"mg {key}{more}{tell}{quiet}{opaque}\r\n"  # what is told is told before what stands behind it is done
     if roll < 0.7:
         value = make_value(rng, key)
-        more = rng.choice(("", "", " ME", " MA", " MP", " MR", " MS", " C{cas}", " T1000 F9", " MA C{cas}"))
-        if key.startswith("n") and ("MA" in more or "MP" in more):
+        more = rng.choice(("", "", " ME", " MA", " MP", " MR", " MS", " C{cas}", " I C{cas}", " T1000 F9", " MA C{cas}"))
+        if key.startswith("n") and ("MA" in more or "MP" in more or " I" in more):
             more = ""
         return f"ms {key} {len(value)}{more}{rng.choice(('', ' c', ' k'))}{quiet}{opaque}\r\n{value}\r\n"
     if roll < 0.85:
@@ -144,8 +144,6 @@ def tidy(side, key, answer):
     answer = re.sub(rb"((?:VA|HD)[^\r]* t)(\d+)", lambda m: m[1] + b"%d" % (round(int(m[2]) / 10) * 10), answer)
     # Touching, counting and making stale in its place leave memcached's marks on some entries and not on others.
     answer = re.sub(rb"((?:VA|HD)[^\r]* h)\d", lambda m: m[1] + b"any", answer)
-    if b" X" in answer:
-        answer = re.sub(rb"((?:VA|HD)[^\r]* t)-?\d+", lambda m: m[1] + b"any", answer)
     if key.startswith("n"):
         # How long a number is, blanks and all.
         answer = re.sub(rb"((?:VA|HD)[^\r]* s)(\d+)", lambda m: m[1] + b"len", answer)
