@@ -75,4 +75,16 @@ static inline bool esi__is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* Whether a text may stand in a request's head: no byte of it ends a line, or a word in it. */
+static inline bool esi__is_clean(struct str s)
+{
+    for (size_t n = 0; n < s.len; n++) {
+        unsigned char u = (unsigned char)s.ptr[n];
+        if (u <= 0x20 || u == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 #endif

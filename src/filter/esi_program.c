@@ -12,7 +12,7 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "base/sb.h"
-#include "filter/esi.h"
+#include "filter/esi_priv.h"
 
 enum { VERSION = 1, FLAG_GZIP = 1, HEAD_BYTES = 4 };
 enum { OP_KEEP = 'K', OP_SKIP = 'S', OP_INCLUDE = 'I', OP_INCLUDE_GOES_ON = 'C' };
@@ -164,18 +164,6 @@ enum rc esi_read_begin(struct esi_reader *r, struct str program, uint64_t body_l
     return RC_OK;
 }
 
-/* Every byte could stand in a request's head. */
-static bool is_clean(struct str s)
-{
-    for (size_t n = 0; n < s.len; n++) {
-        unsigned char u = (unsigned char)s.ptr[n];
-        if (u <= 0x20 || u == 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static MUST_USE enum rc read_piece(struct esi_reader *r, struct cursor *c, struct esi_op *op)
 {
     op->len = cursor_u64(c);
@@ -195,7 +183,8 @@ static MUST_USE enum rc read_include(struct cursor *c, struct esi_op *op)
     op->host = cursor_bytes(c, cursor_u16(c));
     op->url = cursor_bytes(c, cursor_u16(c));
     bool is_good = c->rc == RC_OK && op->url.len > 0 && op->url.len <= ESI_URL_MAX &&
-                   op->host.len <= ESI_VALUE_MAX && is_clean(op->host) && is_clean(op->url);
+                   op->host.len <= ESI_VALUE_MAX && esi__is_clean(op->host) &&
+                   esi__is_clean(op->url);
     return is_good ? RC_OK : RC_DAMAGED;
 }
 

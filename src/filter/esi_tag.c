@@ -131,18 +131,6 @@ static char decoded(struct str text, size_t *taken)
     return text.ptr[0];
 }
 
-/* Bytes that would end a line of a head, or a word in it, do not get there. */
-static bool is_clean(struct str s)
-{
-    for (size_t n = 0; n < s.len; n++) {
-        unsigned char u = (unsigned char)s.ptr[n];
-        if (u <= 0x20 || u == 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* False: it is too long, or could not be asked for. */
 static bool make_url(struct esi_parser *p, struct str path, struct str *url)
 {
@@ -158,7 +146,7 @@ static bool make_url(struct esi_parser *p, struct str path, struct str *url)
         path.len -= taken;
     }
     *url = sb_str(&sb);
-    return !sb.overflow && is_clean(*url);
+    return !sb.overflow && esi__is_clean(*url);
 }
 
 /* Splits the host off an absolute URL.  False: there is nothing to ask for. */
@@ -167,7 +155,7 @@ static bool split_host(struct str *src, size_t scheme_len, struct str *host)
     struct str rest = {src->ptr + scheme_len, src->len - scheme_len};
     *host = (struct str){rest.ptr, str_find(rest, '/')};
     *src = (struct str){rest.ptr + host->len, rest.len - host->len};
-    return host->len > 0 && src->len > 0 && is_clean(*host);
+    return host->len > 0 && src->len > 0 && esi__is_clean(*host);
 }
 
 static void end_include(struct esi_parser *p)

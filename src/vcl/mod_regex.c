@@ -49,16 +49,7 @@ static const struct objm_arg add_args[] = {
 };
 
 static const struct objm_func funcs[] = {
-    {.name = "vfp",
-     .ret = OBJM_VFP,
-     .fn = candidate,
-     .where = OBJM_IN_BACKEND_RESPONSE,
-     .doc = "The filter, for add_vfp(): it replaces before the object is stored."},
-    {.name = "vdp",
-     .ret = OBJM_VDP,
-     .fn = candidate,
-     .where = OBJM_IN_DELIVER | OBJM_IN_SYNTH,
-     .doc = "The filter, for add_vdp(): it replaces for this client only."},
+    SUBSTITUTE_FILTERS(candidate),
     {.name = "add",
      .ret = OBJM_VOID,
      .fn = add,

@@ -24,4 +24,16 @@ bool vcl__substitute_has_room(struct objm_ctx *ctx, const struct substitute_rule
 /* A copy that lives as long as the task.  False: workspace full. */
 bool vcl__substitute_text(struct objm_ctx *ctx, struct objm_str text, struct str *copy);
 
+/* The functions that hand out the filter; fn_ returns its rules' candidate. */
+#define SUBSTITUTE_FILTERS(fn_)                                                                    \
+    {.name = "vfp",                                                                                \
+     .ret = OBJM_VFP,                                                                              \
+     .fn = (fn_),                                                                                  \
+     .where = OBJM_IN_BACKEND_RESPONSE,                                                            \
+     .doc = "The filter, for add_vfp(): it replaces before the object is stored."},                \
+    {                                                                                              \
+        .name = "vdp", .ret = OBJM_VDP, .fn = (fn_), .where = OBJM_IN_DELIVER | OBJM_IN_SYNTH,     \
+        .doc = "The filter, for add_vdp(): it replaces for this client only."                      \
+    }
+
 #endif
