@@ -17,6 +17,7 @@
 #include <vapi/vsl.h>
 
 #include "base/mem.h"
+#include "base/mutex.h"
 #include "shm/vsm.h"
 #include "support/run_fiber.h"
 
@@ -33,25 +34,31 @@ struct origin {
     int stop[2];
     const char *const *answers;
     _Atomic unsigned asked;
-    char last[4096];
+    char head[4096]; /* the origin thread's */
+    pthread_mutex_t lock;
+    char last[4096]; /* the last whole one; under the lock */
+    char seen[4096]; /* a copy of it, for the test */
 };
 
 /* A whole head, or 0 at the end.  Requests of these tests have no body. */
 static size_t read_head(struct origin *o, int fd)
 {
     size_t len = 0;
-    while (len < sizeof o->last - 1) {
+    while (len < sizeof o->head - 1) {
         struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = o->stop[0], .events = POLLIN}};
         if (poll(p, 2, -1) < 0 || p[1].revents != 0) {
             return 0;
         }
-        ssize_t n = read(fd, o->last + len, sizeof o->last - 1 - len);
+        ssize_t n = read(fd, o->head + len, sizeof o->head - 1 - len);
         if (n <= 0) {
             return 0;
         }
         len += (size_t)n;
-        o->last[len] = '\0';
-        if (strstr(o->last, "\r\n\r\n") != NULL) {
+        o->head[len] = '\0';
+        if (strstr(o->head, "\r\n\r\n") != NULL) {
+            mutex_lock(&o->lock);
+            memcpy(o->last, o->head, len + 1);
+            mutex_unlock(&o->lock);
             return len;
         }
     }
@@ -95,6 +102,7 @@ static void origin_start(struct origin *o, const char *dir)
     CHECK(bind(o->listener, (struct sockaddr *)&addr, sizeof addr) == 0);
     CHECK(listen(o->listener, 10) == 0);
     CHECK(pipe(o->stop) == 0);
+    mutex_init(&o->lock);
     CHECK(pthread_create(&o->thread, NULL, origin_main, o) == 0);
 }
 
@@ -102,6 +110,7 @@ static void origin_stop(struct origin *o)
 {
     CHECK(write(o->stop[1], "x", 1) == 1);
     CHECK(pthread_join(o->thread, NULL) == 0);
+    mutex_fini(&o->lock);
     close(o->listener);
     close(o->stop[0]);
     close(o->stop[1]);
@@ -402,7 +411,11 @@ unsigned rig_asked(struct rig *rig)
 
 const char *rig_last_request(struct rig *rig)
 {
-    return rig->origin.last;
+    struct origin *o = &rig->origin;
+    mutex_lock(&o->lock);
+    memcpy(o->seen, o->last, sizeof o->seen);
+    mutex_unlock(&o->lock);
+    return o->seen;
 }
 
 /* ---- all together ---- */
